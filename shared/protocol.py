@@ -1,0 +1,245 @@
+"""The JSON-lines protocol between a supervisor and its trainer.
+
+Supervisor to trainer, on standard input: one `Run`, then at most one `Stop`. End of input means
+that the supervisor is gone: the trainer ends at once.
+Trainer to supervisor, on standard output: events, one JSON object a line. What the trainer and
+its libraries print otherwise goes to standard error, which is the job's log.
+
+Alone (`python -m worker.training < spec.json`) a trainer reads a bare `JobSpec` and writes the
+same events.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from shared.spec.job import JobSpec
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def to_line(self) -> str:
+        """Return the message as one line of JSON, newline included."""
+        return self.model_dump_json() + "\n"
+
+
+# --- commands ---------------------------------------------------------------------------------
+
+
+class Run(_Message):
+    """Train this spec; the first and only assignment of a trainer's life.
+
+    Attributes:
+        spec: the validated spec.
+        dataset_dir: folder with `x_train.npy` (uint8 [N, H, W, C]), `y_train.npy` (int64 [N]),
+            `x_test.npy`, `y_test.npy` and `dataset.json`.
+        work_dir: existing folder where the trainer writes `checkpoints/` and `artifacts/`.
+        checkpoints: checkpoint files to resume from, best first; the first valid one is used.
+    """
+
+    command: Literal["run"] = "run"
+    spec: JobSpec
+    dataset_dir: Path
+    work_dir: Path
+    checkpoints: list[Path] = []
+
+
+class Stop(_Message):
+    """Save a checkpoint as soon as possible, send `Stopped`, and exit."""
+
+    command: Literal["stop"] = "stop"
+
+
+Command = Annotated[Run | Stop, Field(discriminator="command")]
+COMMAND: TypeAdapter[Run | Stop] = TypeAdapter(Command)
+
+
+# --- events -----------------------------------------------------------------------------------
+
+
+class Ready(_Message):
+    """TensorFlow is imported; the trainer waits for its assignment."""
+
+    event: Literal["ready"] = "ready"
+    seconds: float
+    versions: dict[str, str]
+
+
+class Layer(_Message):
+    """One row of the model summary; `output_shape` is without the batch axis."""
+
+    name: str
+    kind: str
+    output_shape: list[int]
+    parameters: int
+
+
+class Started(_Message):
+    """The model is built and the data are in place.
+
+    Attributes:
+        epoch, step: position that training starts from: epoch counts from 1, steps of that epoch
+            already done; (1, 0) unless resumed.
+        resumed_from: name of the checkpoint file, if any.
+        rejected_checkpoints: name of each checkpoint that could not be used, and why.
+    """
+
+    event: Literal["started"] = "started"
+    epoch: int
+    step: int
+    steps_per_epoch: int
+    train_images: int
+    eval_images: int
+    parameters: int
+    layers: list[Layer]
+    device: str
+    precision: str
+    versions: dict[str, str]
+    resumed_from: str | None = None
+    rejected_checkpoints: dict[str, str] = {}
+
+
+class Progress(_Message):
+    """Where training is, about once a second. The first one marks the first finished step.
+
+    Attributes:
+        phase: `train`, `evaluate` or `finish` (scoring and writing the artifacts).
+        step: steps of this epoch done, of `steps`.
+        train_accuracy, train_loss: running means over this epoch so far.
+    """
+
+    event: Literal["progress"] = "progress"
+    phase: Literal["train", "evaluate", "finish"]
+    epoch: int
+    step: int
+    steps: int
+    train_accuracy: float | None = None
+    train_loss: float | None = None
+    learning_rate: float | None = None
+    images_per_second: float | None = None
+
+
+class Epoch(_Message):
+    """A finished epoch, one row of `epochs`.
+
+    Attributes:
+        seconds: time spent training and evaluating it, over all attempts that worked on it.
+        images_per_second: training images a second of training time.
+        replayed: sent again from a checkpoint's history; to be stored only where missing.
+    """
+
+    event: Literal["epoch"] = "epoch"
+    epoch: int
+    train_accuracy: float
+    train_loss: float
+    eval_accuracy: float
+    eval_loss: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+    replayed: bool = False
+
+
+class Checkpoint(_Message):
+    """A complete checkpoint lies at `path`: `epoch`, `step` as in `Started`."""
+
+    event: Literal["checkpoint"] = "checkpoint"
+    path: Path
+    epoch: int
+    step: int
+    bytes: int
+    sha256: str
+
+
+class Artifact(_Message):
+    """A complete file to publish lies at `path`.
+
+    Attributes:
+        kind: `model`, `litert`, `history`, `summary`, `confusion_matrix`.
+    """
+
+    event: Literal["artifact"] = "artifact"
+    path: Path
+    name: str
+    kind: str
+    media_type: str
+    bytes: int
+    sha256: str
+
+
+class Finished(_Message):
+    """Training is over and every artifact is written.
+
+    Attributes:
+        reason: `epochs_done` or `early_stopped`.
+        detail: the rule that stopped it, as a sentence.
+        best_epoch: epoch whose evaluation accuracy is best, the first of equals.
+        weights_epoch: epoch whose weights the model file holds.
+        weights_sha256: hash over the final weights, for comparing runs.
+        test_accuracy, test_loss: the model file's score on the test set.
+    """
+
+    event: Literal["finished"] = "finished"
+    reason: Literal["epochs_done", "early_stopped"]
+    detail: str
+    best_epoch: int
+    weights_epoch: int
+    weights_sha256: str
+    test_accuracy: float
+    test_loss: float
+
+
+class Stopped(_Message):
+    """Training was stopped on request; the newest checkpoint has its position."""
+
+    event: Literal["stopped"] = "stopped"
+    epoch: int
+    step: int
+
+
+class Failed(_Message):
+    """The job itself cannot go on.
+
+    Attributes:
+        kind: `out_of_memory`, `diverged`, `data` or `internal`.
+        evidence: the line that shows it.
+        suggestion: what to try, for the person who submitted the job.
+    """
+
+    event: Literal["failed"] = "failed"
+    kind: Literal["out_of_memory", "diverged", "data", "internal"]
+    evidence: str
+    suggestion: str
+
+
+Event = (
+    Ready | Started | Progress | Epoch | Checkpoint | Artifact | Finished | Stopped | Failed
+)
+EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+def parse_event(line: str | bytes) -> Event:
+    """Parse one line of a trainer's standard output.
+
+    Raises:
+        pydantic.ValidationError: the line is no event.
+    """
+    return EVENT.validate_json(line)
+
+
+def parse_command(line: str | bytes) -> Run | Stop:
+    """Parse one line of a trainer's standard input.
+
+    Raises:
+        pydantic.ValidationError: the line is no command.
+    """
+    return COMMAND.validate_json(line)
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """Return the event as a JSON-compatible dict."""
+    return event.model_dump(mode="json")

@@ -1,0 +1,92 @@
+"""The model architectures that a job can choose.
+
+Each `kind` is a class here, a builder in `worker.training.models` and a layer count in
+`shared.spec.architecture`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.spec.fields import SpecModel, spec_field
+
+Units = Annotated[int, Field(ge=1, le=8192)]
+Filters = Annotated[int, Field(ge=1, le=2048)]
+
+
+class ShallowCnn(SpecModel):
+    """One convolution, flatten, one dense layer, softmax: the tutorial's first network."""
+
+    kind: Literal["shallow_cnn"] = "shallow_cnn"
+    filters: Filters = spec_field(
+        28, title="Filters", description="Feature maps of the convolution; the tutorial has 28."
+    )
+    kernel_size: int = spec_field(
+        3, title="Kernel size", description="Width of the square kernel.", unit="pixels", ge=1, le=15
+    )
+    dense_units: Units = spec_field(
+        128, title="Dense units", description="Width of the hidden dense layer."
+    )
+
+
+class DeepCnn(SpecModel):
+    """Blocks of 3x3 convolutions, each block halving the image, then dense and softmax."""
+
+    kind: Literal["deep_cnn"] = "deep_cnn"
+    blocks: list[Filters] = spec_field(
+        title="Blocks",
+        description="Filters of each block, first to last. A block ends in 2x2 max pooling, "
+        "so the image must survive that many halvings.",
+        default_factory=lambda: [32, 64],
+        min_length=1,
+        max_length=6,
+    )
+    convolutions_per_block: int = spec_field(
+        2, title="Convolutions a block", description="3x3 convolutions in each block.", ge=1, le=4
+    )
+    batch_norm: bool = spec_field(
+        True,
+        title="Batch normalisation",
+        description="Normalise after every convolution: learns faster, costs some time.",
+    )
+    dense_units: Units = spec_field(
+        128, title="Dense units", description="Width of the hidden dense layer."
+    )
+    dropout: float = spec_field(
+        0.3,
+        title="Dropout",
+        description="Share of the hidden units silenced at random while training.",
+        ge=0,
+        lt=1,
+    )
+
+
+class Mlp(SpecModel):
+    """Dense layers only: the baseline without convolutions."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden_units: list[Units] = spec_field(
+        title="Hidden units",
+        description="Width of each hidden layer, first to last.",
+        default_factory=lambda: [256, 128],
+        min_length=1,
+        max_length=16,
+    )
+    dropout: float = spec_field(
+        0.0,
+        title="Dropout",
+        description="Share of each hidden layer's units silenced at random while training.",
+        ge=0,
+        lt=1,
+    )
+
+
+class LeNet5(SpecModel):
+    """LeNet-5 (LeCun et al., 1998), with ReLU and max pooling."""
+
+    kind: Literal["lenet5"] = "lenet5"
+
+
+Model = Annotated[ShallowCnn | DeepCnn | Mlp | LeNet5, Field(discriminator="kind")]
