@@ -216,9 +216,7 @@ class Failed(_Message):
     suggestion: str
 
 
-Event = (
-    Ready | Started | Progress | Epoch | Checkpoint | Artifact | Finished | Stopped | Failed
-)
+Event = Ready | Started | Progress | Epoch | Checkpoint | Artifact | Finished | Stopped | Failed
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 

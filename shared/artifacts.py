@@ -1,0 +1,85 @@
+"""The artifact store: files of jobs and data sets, on any fsspec file system.
+
+Owns the confinement of paths to the store's root, in `_url`. Knows nothing of SQL.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+import fsspec
+
+from shared.errors import InvalidInput, NotFound
+
+
+class ArtifactStore:
+    """Files under one root.
+
+    Args:
+        url: fsspec URL of the root, such as `file:///data/artifacts` or `s3://bucket/yard`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._local = "file" in cast(tuple[str, ...] | str, self._fs.protocol)
+
+    def put(self, local: Path, path: str) -> None:
+        """Store a local file at `path`; readers see the old file or the new one, never half."""
+        target = self._url(path)
+        self._fs.makedirs(self._fs._parent(target), exist_ok=True)
+        if not self._local:
+            self._fs.put_file(str(local), target)  # object stores replace objects atomically
+            return
+        partial = f"{target}.{uuid.uuid4().hex}.partial"
+        try:
+            self._fs.put_file(str(local), partial)
+            os.replace(partial, target)
+        except OSError:
+            Path(partial).unlink(missing_ok=True)
+            raise
+
+    def get(self, path: str, local: Path) -> None:
+        """Fetch the file at `path` to a local file, whole or not at all.
+
+        Raises:
+            NotFound: there is no such file.
+        """
+        partial = local.with_name(f"{local.name}.{uuid.uuid4().hex}.partial")
+        try:
+            self._fs.get_file(self._url(path), str(partial))
+            os.replace(partial, local)
+        except FileNotFoundError as error:
+            raise NotFound(f"There is no file {path!r} in the artifact store.") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def open(self, path: str) -> BinaryIO:
+        """Open the file at `path` for reading.
+
+        Raises:
+            NotFound: there is no such file.
+        """
+        try:
+            return cast(BinaryIO, self._fs.open(self._url(path), "rb"))
+        except FileNotFoundError as error:
+            raise NotFound(f"There is no file {path!r} in the artifact store.") from error
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is a file or folder at `path`."""
+        return bool(self._fs.exists(self._url(path)))
+
+    def delete(self, path: str) -> None:
+        """Delete the file or folder at `path`; nothing there is no error."""
+        target = self._url(path)
+        if self._fs.exists(target):
+            self._fs.rm(target, recursive=True)
+
+    def _url(self, path: str) -> str:
+        """Join `path` to the root, refusing whatever would lead out of it."""
+        parts = PurePosixPath(path).parts
+        if not parts or path.startswith("/") or "\\" in path or ".." in parts or "\0" in path:
+            raise InvalidInput.of("path", "Must be a relative path inside the store.", path)
+        return "/".join([self._root.rstrip("/"), *parts])
