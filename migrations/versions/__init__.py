@@ -1,0 +1,1 @@
+"""The revisions, one file each; each goes down as well as up."""

@@ -1,0 +1,101 @@
+"""The database's schema revision: what it is, what this code expects, and the way between.
+
+Owns running the migrations from a program (`trainyard db upgrade`, `trainyard up`, tests). The
+tables themselves stand in `shared.models`, the steps between their versions in `migrations`.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.resources import files
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from shared.database import Database
+from shared.errors import ConfigurationError
+
+
+@functools.cache
+def expected_revision() -> str:
+    """Return the revision that this code needs."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise RuntimeError("The package `migrations` holds no revision.")
+    return head
+
+
+def current_revision(connection: sa.Connection) -> str | None:
+    """Return the database's revision; None for a database without tables."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def require_current(connection: sa.Connection) -> None:
+    """Check that database and code fit together.
+
+    Raises:
+        ConfigurationError: the database is older or newer than this code.
+    """
+    current = current_revision(connection)
+    if current != expected_revision():
+        raise ConfigurationError(_mismatch(current))
+
+
+def upgrade(database_url: str) -> bool:
+    """Bring the database to the revision that this code needs.
+
+    Safe to call from several processes at once: one migrates, the others wait.
+
+    Returns:
+        Whether there was anything to do.
+
+    Raises:
+        ConfigurationError: the database is newer than this code.
+    """
+    current = _current(database_url)
+    if current == expected_revision():
+        return False
+    if current is not None and not _known(current):
+        raise ConfigurationError(_mismatch(current))
+    command.upgrade(_config(database_url), "head")
+    return True
+
+
+def downgrade(database_url: str, revision: str) -> None:
+    """Take the database back to an earlier revision; `base` means without tables."""
+    command.downgrade(_config(database_url), revision)
+
+
+def _current(database_url: str) -> str | None:
+    database = Database(database_url, pool_size=1)
+    try:
+        with database.engine.connect() as connection:
+            return current_revision(connection)
+    finally:
+        database.dispose()
+
+
+def _config(database_url: str = "") -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
+    config.attributes["url"] = database_url
+    return config
+
+
+def _known(revision: str) -> bool:
+    scripts = ScriptDirectory.from_config(_config())
+    return any(script.revision == revision for script in scripts.walk_revisions())
+
+
+def _mismatch(current: str | None) -> str:
+    if current is not None and not _known(current):
+        advice = "It was made by a newer version of Trainyard: upgrade this one."
+    else:
+        advice = "Run `trainyard db upgrade`."
+    return (
+        f"The database is at revision {current or 'none'}, "
+        f"this version needs {expected_revision()}. {advice}"
+    )

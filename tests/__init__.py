@@ -1,0 +1,1 @@
+"""The tests: unit, integration (real Redis, PostgreSQL and SQLite), faults, browser, bench."""
