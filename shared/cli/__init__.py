@@ -1,0 +1,16 @@
+"""The command `trainyard`.
+
+Starts quickly: a command imports what it needs when it runs. Client commands speak HTTP only,
+and never import SQLAlchemy, Celery, Flask or TensorFlow.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, and end the process with its exit status."""
+    from shared.cli.app import run
+
+    sys.exit(run())

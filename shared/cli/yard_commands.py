@@ -1,0 +1,99 @@
+"""Commands that run the yard's own processes on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from shared.yard.parts import YardOptions
+
+Host = Annotated[
+    str, typer.Option(help="Address to bind to; elsewhere than loopback needs a token.")
+]
+Port = Annotated[int, typer.Option(help="Port of the web server.", min=1, max=65535)]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of all local state; TRAINYARD_DATA_DIR unless given.")
+]
+Workers = Annotated[int, typer.Option(help="Worker processes.", min=0, max=64)]
+RedisPort = Annotated[
+    int,
+    typer.Option(
+        help="TCP port of the embedded Redis on loopback; 0: its Unix socket only.",
+        min=0,
+        max=65535,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command()(up)
+    for name, module in _PROGRAMS.items():
+        app.command(
+            name,
+            help=f"Run the {name} process alone (`python -m {module}`).",
+            context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+            add_help_option=False,
+        )(_program(module))
+    database = typer.Typer(help="Look after the database.", no_args_is_help=True)
+    database.command("upgrade")(upgrade)
+    app.add_typer(database, name="db")
+
+
+def up(
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    data_dir: DataDir = None,
+    workers: Workers = 1,
+    redis_port: RedisPort = 0,
+) -> None:
+    """Run the whole yard here: Redis, database, web server, scheduler and workers."""
+    from shared.yard.up import run
+
+    raise typer.Exit(run(yard_options(host, port, data_dir, workers, redis_port)))
+
+
+def yard_options(
+    host: str, port: int, data_dir: Path | None, workers: int, redis_port: int = 0
+) -> YardOptions:
+    """Build the yard's options from the command line and the environment.
+
+    Raises:
+        ConfigurationError: a setting in the environment is unusable.
+    """
+    from shared.cli.environment import read_settings
+    from shared.yard.parts import YardOptions
+
+    settings = read_settings(data_dir)
+    return YardOptions(settings, host, port, workers, redis_port)
+
+
+def upgrade() -> None:
+    """Bring the database to the revision that this version needs."""
+    from shared.cli.environment import read_settings
+    from shared.schema import upgrade as upgrade_schema
+
+    settings = read_settings()
+    if settings.resolved_database_url.startswith("sqlite"):
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    changed = upgrade_schema(settings.resolved_database_url)
+    print("The database was brought up to date." if changed else "The database is up to date.")
+
+
+_PROGRAMS = {"web": "web", "worker": "worker", "scheduler": "worker.scheduler"}
+
+
+def _program(module: str) -> Callable[[typer.Context], None]:
+    """Return a command that becomes `python -m module`, with the arguments it was given."""
+
+    def become(context: typer.Context) -> None:
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", module, *context.args])
+
+    return become
