@@ -1,4 +1,4 @@
-"""The life of a job: the only writer of `jobs.status` and `attempts.outcome`.
+r"""The life of a job: the only writer of `jobs.status` and `attempts.outcome`.
 
     queued --claim--> running --succeed--> succeeded
       ^  \               | |\---fail-----> failed      (also: too many crashes, time limit)

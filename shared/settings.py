@@ -109,9 +109,9 @@ class Settings(BaseSettings):
         return [name.strip() for name in self.queues.split(",") if name.strip()]
 
     @property
-    def work_dir(self) -> Path:
-        """Where running jobs keep their files until they are published."""
-        return self.data_dir / "work"
+    def worker_work_dir(self) -> Path:
+        """Where this worker's running jobs keep their files until they are published."""
+        return self.data_dir / "work" / self.worker_name
 
     @property
     def dataset_cache_dir(self) -> Path:

@@ -1,0 +1,62 @@
+"""The Celery side of the worker: hears the bell, and hands the thread to the host.
+
+Threads, not processes: supervisors only wait, the computing happens in the trainers, and a stop
+signal reaches all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import Celery, signals
+
+from shared.queue import TASK_NAME, Bell, make_celery
+from worker.host import Host, ring_for_waiting_work
+
+log = logging.getLogger(__name__)
+
+
+def make_app(host: Host) -> Celery:
+    """Build the Celery app whose single task runs waiting jobs on `host`."""
+    settings = host.yard.settings
+    app = make_celery(settings)
+    app.conf.update(worker_pool="threads", worker_concurrency=host.slot_count)
+
+    @app.task(name=TASK_NAME, ignore_result=True)  # type: ignore[untyped-decorator]
+    def work(queue: str, job_id: int | None = None) -> None:
+        log.debug("Queue %s has work (job %s).", queue, job_id)
+        host.work()
+
+    return app
+
+
+def run(host: Host) -> None:
+    """Serve until the process is told to stop; then hand the jobs back and end cleanly."""
+    settings = host.yard.settings
+    app = make_app(host)
+
+    @signals.worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _drain(**_: Any) -> None:
+        host.drain.set()
+
+    @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _ready(**_: Any) -> None:
+        bell = Bell(settings)
+        ring_for_waiting_work(bell, settings.queue_names, host.slot_count)
+        bell.close()
+        log.info("Worker %s is ready: %d slots.", settings.worker_name, host.slot_count)
+
+    host.start()
+    try:
+        app.Worker(
+            queues=settings.queue_names,
+            hostname=f"trainyard@{settings.worker_name}",
+            loglevel=settings.log_level,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+        ).start()
+    finally:
+        host.stop()

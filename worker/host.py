@@ -1,0 +1,245 @@
+"""The worker as a whole: its slots, its row in `workers`, and the loop that empties the queue."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import platform
+import queue
+import shutil
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from shared import jobs
+from shared.database import utc_now
+from shared.errors import ConfigurationError, QueueUnavailable
+from shared.jobs import Lease, Slot
+from shared.models import Worker
+from shared.queue import Bell
+from worker.devices import Device, devices
+from worker.recorder import is_outage
+from worker.standby import Standby
+from worker.supervisor import Supervisor, Yard
+from worker.trainer_process import TrainerProcess
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class SlotState:
+    """A slot, its device, its standby, and the job it runs."""
+
+    slot: Slot
+    device: Device
+    standby: Standby
+    job_id: int | None = field(default=None)
+
+
+class Host:
+    """A worker with its slots.
+
+    Args:
+        yard: database, store, live channel, settings.
+        found: the devices, one a slot.
+        spawn: starts a trainer in an environment; another one in tests.
+    """
+
+    def __init__(
+        self,
+        yard: Yard,
+        found: list[Device] | None = None,
+        spawn: Callable[[dict[str, str]], TrainerProcess] = TrainerProcess,
+    ) -> None:
+        settings = yard.settings
+        self.yard = yard
+        self.drain = threading.Event()
+        self._lock_file: IO[str] | None = None
+        self._slots = [
+            _slot_state(settings.worker_name, index, settings.queue_names, device, spawn)
+            for index, device in enumerate(found or devices(settings.slots))
+        ]
+        self._free: queue.SimpleQueue[SlotState] = queue.SimpleQueue()
+        for state in self._slots:
+            self._free.put(state)
+        self._heartbeat = threading.Thread(target=self._report_until_drained, daemon=True)
+        self._changed = threading.Event()
+
+    @property
+    def slot_count(self) -> int:
+        """Number of jobs that run at once."""
+        return len(self._slots)
+
+    def start(self) -> None:
+        """Take the worker's name, hand back what its last life left, warm up, and report.
+
+        Raises:
+            ConfigurationError: another worker of this name runs in this data folder.
+        """
+        self._lock_file = _lock(self.yard.settings.data_dir, self.yard.settings.worker_name)
+        shutil.rmtree(self._work_dir, ignore_errors=True)
+        for state in self._slots:
+            state.standby.refill()
+        self._hand_back_leftovers()
+        self._report(started=True)
+        self._heartbeat.start()
+
+    def work(self) -> None:
+        """Run waiting jobs on a free slot until none is left or the worker stops."""
+        state = self._free.get()
+        try:
+            while not self.drain.is_set() and (lease := self._claim(state)) is not None:
+                self._supervise(state, lease)
+        finally:
+            self._free.put(state)
+
+    def stop(self) -> None:
+        """End the standby trainers and sign off; running attempts have ended by now."""
+        self.drain.set()
+        self._changed.set()
+        if self._heartbeat.is_alive():
+            self._heartbeat.join(self.yard.settings.heartbeat_seconds)
+        for state in self._slots:
+            state.standby.close()
+        self._report(stopped=True)
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+    @property
+    def _work_dir(self) -> Path:
+        return self.yard.settings.worker_work_dir
+
+    def _claim(self, state: SlotState) -> Lease | None:
+        try:
+            with self.yard.database.write() as session:
+                return jobs.claim(
+                    session, state.slot, lease_seconds=self.yard.settings.lease_seconds
+                )
+        except SQLAlchemyError as error:
+            if not is_outage(error):
+                raise
+            log.warning("Nothing claimed, SQL is away: %s", error)
+            return None  # the scheduler rings again
+
+    def _supervise(self, state: SlotState, lease: Lease) -> None:
+        log.info("Job %d, attempt %d: slot %d.", lease.job_id, lease.attempt, state.slot.index)
+        state.job_id = lease.job_id
+        self._changed.set()
+        try:
+            Supervisor(self.yard, lease, state.standby, self.drain).run()
+        except Exception:
+            # The lease runs out by itself; the slot must live on.
+            log.exception("The supervision of job %d broke.", lease.job_id)
+        finally:
+            state.job_id = None
+            self._changed.set()
+
+    def _hand_back_leftovers(self) -> None:
+        """End the attempts of this worker's last life: its lock proves that it is over."""
+        try:
+            with self.yard.database.write() as session:
+                for lease in jobs.expire_worker(session, self.yard.settings.worker_name):
+                    log.warning("Job %d goes back into the queue.", lease.job_id)
+        except SQLAlchemyError as error:
+            log.warning("SQL is away, leases will run out by themselves: %s", error)
+
+    # --- the row in `workers` -------------------------------------------------------------------
+
+    def _report_until_drained(self) -> None:
+        while not self.drain.is_set():
+            self._changed.wait(self.yard.settings.heartbeat_seconds)
+            self._changed.clear()
+            self._report()
+
+    def _report(self, *, started: bool = False, stopped: bool = False) -> None:
+        try:
+            with self.yard.database.write() as session:
+                _write_row(session, self._row(), started=started, stopped=stopped)
+        except SQLAlchemyError as error:
+            log.warning("The worker could not report: %s", error)
+
+    def _row(self) -> dict[str, Any]:
+        settings = self.yard.settings
+        return {
+            "name": settings.worker_name,
+            "hostname": socket.gethostname(),
+            "pid": os.getpid(),
+            "queues": settings.queue_names,
+            "slots": [
+                {
+                    "index": state.slot.index,
+                    "device": state.device.name,
+                    "gpus": state.slot.gpus,
+                    "job_id": state.job_id,
+                    "warm": state.standby.warm,
+                }
+                for state in self._slots
+            ],
+            "info": _machine() | {"versions": self._slots[0].standby.versions},
+        }
+
+
+def ring_for_waiting_work(bell: Bell, queues: list[str], slots: int) -> None:
+    """Wake this worker's own slots once, for jobs that were queued before it started."""
+    try:
+        for name in queues:
+            for _ in range(slots):
+                bell.ring(name)
+    except QueueUnavailable as error:
+        log.warning("%s The scheduler rings later.", error)
+
+
+def _slot_state(
+    worker: str,
+    index: int,
+    queues: list[str],
+    device: Device,
+    spawn: Callable[[dict[str, str]], TrainerProcess],
+) -> SlotState:
+    slot = Slot(worker, index, tuple(queues), device.gpus)
+    return SlotState(slot, device, Standby(lambda: spawn(device.environment)))
+
+
+def _lock(data_dir: Path, worker: str) -> IO[str]:
+    folder = data_dir / "workers"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / f"{worker}.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise ConfigurationError(
+            f"A worker named {worker!r} runs already in this data folder; "
+            "give this one another name with TRAINYARD_WORKER_NAME."
+        ) from error
+    return file
+
+
+def _machine() -> dict[str, Any]:
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "platform": platform.platform(terse=True),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_bytes": pages,
+        "python": platform.python_version(),
+    }
+
+
+def _write_row(session: Session, row: dict[str, Any], *, started: bool, stopped: bool) -> None:
+    values = {**row, "heartbeat_at": utc_now(), "stopped_at": utc_now() if stopped else None}
+    if started:
+        values["started_at"] = utc_now()
+    changed = session.execute(
+        sa.update(Worker).where(Worker.name == row["name"]).values(**values).returning(Worker.name)
+    ).first()
+    if changed is None:
+        session.execute(sa.insert(Worker).values(**{"started_at": utc_now(), **values}))

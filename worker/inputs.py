@@ -1,0 +1,84 @@
+"""What an attempt needs before it starts: its spec, its data set, its checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared import catalogue, datasets, jobs, recording
+from shared.artifacts import ArtifactStore
+from shared.database import Database
+from shared.errors import TrainyardError
+from shared.jobs import Lease
+from shared.protocol import Run
+from shared.spec import JobSpec
+
+_BUNDLED = "bundled:"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    name: str
+    path: str
+    sha256: str
+
+
+def gather(
+    database: Database, store: ArtifactStore, lease: Lease, *, work_dir: Path, dataset_dir: Path
+) -> Run:
+    """Collect the inputs of an attempt.
+
+    Args:
+        database: for the spec and the rows of the checkpoints.
+        store: for the checkpoints' files.
+        lease: the attempt's.
+        work_dir: the attempt's own folder, existing.
+        dataset_dir: where this worker keeps data sets.
+
+    Returns:
+        The trainer's assignment.
+    """
+    with database.read() as session:
+        spec = JobSpec.model_validate(jobs.get(session, lease.job_id).spec)
+        uri = catalogue.resolve(session, spec.dataset).uri
+        rows = recording.checkpoints(session, lease.job_id)
+        stored = [_Stored(row.name, row.path, row.sha256) for row in rows]
+    return Run(
+        spec=spec,
+        dataset_dir=_fetch_dataset(uri, dataset_dir),
+        work_dir=work_dir,
+        checkpoints=_fetch_checkpoints(store, stored, work_dir / "resume"),
+    )
+
+
+def _fetch_dataset(uri: str, folder: Path) -> Path:
+    if not uri.startswith(_BUNDLED):
+        raise TrainyardError(f"This worker cannot fetch a data set from {uri!r}.")
+    return datasets.materialise(uri.removeprefix(_BUNDLED), folder)
+
+
+def _fetch_checkpoints(store: ArtifactStore, stored: list[_Stored], folder: Path) -> list[Path]:
+    """Fetch the checkpoints, best first, leaving out what is missing or damaged."""
+    fetched: list[Path] = []
+    for checkpoint in stored:
+        folder.mkdir(parents=True, exist_ok=True)
+        local = folder / Path(checkpoint.name).name
+        try:
+            store.get(checkpoint.path, local)
+        except (TrainyardError, OSError) as error:
+            log.warning("Checkpoint %s cannot be fetched: %s", checkpoint.name, error)
+            continue
+        if _sha256(local) != checkpoint.sha256:
+            log.warning("Checkpoint %s is damaged and is not used.", checkpoint.name)
+            continue
+        fetched.append(local)
+    return fetched
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

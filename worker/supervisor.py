@@ -1,0 +1,270 @@
+"""Supervises one attempt from claim to verdict.
+
+Sits between SQL and the trainer: keeps the lease, hands the trainer its inputs, records what it
+reports, and ends it when the job is cancelled, the lease is lost or the worker stops. Never
+imports TensorFlow, and never lets SQL, Redis or the artifact store hold up training.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from shared import jobs, protocol, recording
+from shared.artifacts import ArtifactStore
+from shared.database import Database
+from shared.jobs import Lease
+from shared.live import Publisher
+from shared.settings import Settings
+from worker.heartbeat import Heartbeat
+from worker.inputs import gather
+from worker.job_log import JobLog
+from worker.recorder import Recorder
+from worker.standby import Standby
+from worker.trainer_process import TrainerProcess, describe_exit
+from worker.uploader import Uploader
+
+_TICK_SECONDS = 0.2
+_LOG_UPLOAD_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Yard:
+    """What every supervisor of a worker shares."""
+
+    settings: Settings
+    database: Database
+    store: ArtifactStore
+    publisher: Publisher
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an attempt ended.
+
+    Attributes:
+        word: for the log.
+        record: writes it to SQL; None if the lease is lost and nothing may be written.
+    """
+
+    word: str
+    record: Callable[[Session], None] | None
+
+
+class Supervisor:
+    """The supervision of one attempt.
+
+    Args:
+        yard: database, store, live channel, settings.
+        lease: the attempt's.
+        standby: where the trainer comes from.
+        drain: set when the worker stops and hands its jobs back.
+    """
+
+    def __init__(self, yard: Yard, lease: Lease, standby: Standby, drain: threading.Event) -> None:
+        self._yard = yard
+        self._lease = lease
+        self._standby = standby
+        self._drain = drain
+        self._progress: dict[str, Any] | None = None
+        self._seen_first_step = False
+        self._log_due = 0.0
+        self._work_dir = (
+            yard.settings.worker_work_dir / f"job-{lease.job_id}-{lease.attempt}-{lease.token[:8]}"
+        )
+
+    def run(self) -> None:
+        """Run the attempt to its end; whatever happens, the job is left in a defined state."""
+        self._work_dir.mkdir(parents=True)
+        self._log = JobLog(self._work_dir / "log.txt")
+        heartbeat = Heartbeat(
+            self._yard.database, self._lease, self._yard.settings, lambda: self._progress
+        )
+        self._recorder = Recorder(self._yard.database, heartbeat.lost.set)
+        self._uploader = Uploader(self._yard.store, self._recorder, self._lease)
+        try:
+            with heartbeat:
+                self._changed()
+                verdict = self._verdict(heartbeat)
+                self._conclude(verdict, heartbeat)
+        finally:
+            self._recorder.abandon()
+            self._uploader.abandon()
+            self._log.close()
+            shutil.rmtree(self._work_dir, ignore_errors=True)
+            self._changed()
+
+    # --- until the verdict ----------------------------------------------------------------------
+
+    def _verdict(self, heartbeat: Heartbeat) -> Verdict:
+        settings = self._yard.settings
+        try:
+            assignment = gather(
+                self._yard.database,
+                self._yard.store,
+                self._lease,
+                work_dir=self._work_dir,
+                dataset_dir=settings.dataset_cache_dir,
+            )
+        except Exception as error:  # whatever it is, the job must not stay without an owner
+            log.exception("Job %d cannot be started.", self._lease.job_id)
+            return self._crashed(f"The worker could not prepare the job: {error}")
+        trainer = self._standby.take()
+        trainer.attach_log(self._log.write)
+        try:
+            trainer.send(assignment)
+            return self._follow(trainer, heartbeat)
+        finally:
+            trainer.kill()
+            if not self._drain.is_set():
+                self._standby.refill()
+
+    def _follow(self, trainer: TrainerProcess, heartbeat: Heartbeat) -> Verdict:
+        """Handle the trainer's events and everybody's requests until one of them decides."""
+        give_up_at: float | None = None
+        while True:
+            if (verdict := self._requested(heartbeat)) is not None:
+                return verdict
+            if self._drain.is_set() and give_up_at is None:
+                trainer.send(protocol.Stop())
+                give_up_at = time.monotonic() + self._yard.settings.grace_seconds
+            if give_up_at is not None and time.monotonic() > give_up_at:
+                return self._given_back("The worker stopped; there was no time for a checkpoint.")
+            self._publish_log()
+            try:
+                event = trainer.events.get(timeout=_TICK_SECONDS)
+            except queue.Empty:
+                continue
+            if event is None:
+                return self._crashed(describe_exit(trainer.wait(1.0)))
+            if (verdict := self._handle(event)) is not None:
+                return verdict
+
+    def _requested(self, heartbeat: Heartbeat) -> Verdict | None:
+        if heartbeat.lost.is_set():
+            return Verdict("lost its lease", None)
+        if heartbeat.cancelled.is_set():
+            return Verdict("cancelled", lambda s: jobs.cancel(s, self._lease))
+        if self._recorder.error is not None:
+            return self._crashed(f"A record could not be written: {self._recorder.error}")
+        return None
+
+    def _handle(self, event: protocol.Event) -> Verdict | None:
+        match event:
+            case protocol.Progress():
+                self._take_progress(event)
+            case protocol.Started():
+                self._recorder.put(
+                    lambda s: recording.started(s, self._lease, event), then=self._changed
+                )
+            case protocol.Epoch():
+                self._recorder.put(
+                    lambda s: recording.epoch(s, self._lease, event),
+                    then=lambda: self._publish("epoch", protocol.as_json(event)),
+                )
+            case protocol.Checkpoint() | protocol.Artifact():
+                self._uploader.put(event)
+            case protocol.Finished():
+                return self._succeeded(event)
+            case protocol.Stopped():
+                where = f"epoch {event.epoch}, step {event.step}"
+                return self._given_back(f"The worker stopped; saved at {where}.")
+            case protocol.Failed():
+                failure = event.model_dump(exclude={"event"})
+                return Verdict("failed", lambda s: jobs.fail(s, self._lease, failure=failure))
+            case protocol.Ready():
+                pass
+        return None
+
+    def _take_progress(self, event: protocol.Progress) -> None:
+        self._progress = protocol.as_json(event)
+        self._publish("progress", self._progress)
+        if not self._seen_first_step:
+            self._seen_first_step = True
+            self._recorder.put(
+                lambda s: recording.first_step(s, self._lease, event), then=self._changed
+            )
+            self._standby.refill()
+
+    # --- verdicts -------------------------------------------------------------------------------
+
+    def _succeeded(self, event: protocol.Finished) -> Verdict:
+        result = event.model_dump(mode="json", exclude={"event"})
+        return Verdict(
+            "succeeded",
+            lambda s: jobs.succeed(s, self._lease, result=result, detail=event.detail),
+        )
+
+    def _given_back(self, detail: str) -> Verdict:
+        return Verdict("given back", lambda s: jobs.give_back(s, self._lease, detail=detail))
+
+    def _crashed(self, evidence: str) -> Verdict:
+        return Verdict("crashed", self._crash(evidence))
+
+    def _crash(self, evidence: str) -> Callable[[Session], None]:
+        failure = {
+            "kind": "internal",
+            "evidence": evidence,
+            "suggestion": "Read the end of the log. A process killed by signal 9 often means that "
+            "the machine ran out of memory: try a smaller batch or model.",
+        }
+        return lambda s: jobs.crash(s, self._lease, failure=failure)
+
+    # --- after the verdict ----------------------------------------------------------------------
+
+    def _conclude(self, verdict: Verdict, heartbeat: Heartbeat) -> None:
+        """Publish what is left, then write the verdict, as long as the lease holds."""
+        log.info("Job %d, attempt %d: %s.", self._lease.job_id, self._lease.attempt, verdict.word)
+        record = verdict.record
+        if record is None:
+            return
+        self._publish_log(at_once=True)
+        limit = self._yard.settings.grace_seconds if self._drain.is_set() else None
+        self._wait(self._uploader.close, heartbeat, limit)
+        if verdict.word == "succeeded" and self._uploader.failed is not None:
+            record = self._crash(self._uploader.failed)
+        self._recorder.put(record)
+        self._wait(self._recorder.close, heartbeat, limit)
+
+    def _wait(
+        self,
+        close: Callable[[float], bool],
+        heartbeat: Heartbeat,
+        limit_seconds: float | None,
+    ) -> None:
+        """Wait for a thread to finish its work; stop waiting when the lease is lost."""
+        end = None if limit_seconds is None else time.monotonic() + limit_seconds
+        while not close(_TICK_SECONDS) and not heartbeat.lost.is_set():
+            if end is None and self._drain.is_set():
+                end = time.monotonic() + self._yard.settings.grace_seconds
+            if end is not None and time.monotonic() > end:
+                return
+
+    # --- live -----------------------------------------------------------------------------------
+
+    def _publish(self, kind: str, data: dict[str, Any]) -> None:
+        data = {**data, "attempt": self._lease.attempt}
+        self._yard.publisher.publish(self._lease.job_id, kind, data)
+
+    def _changed(self) -> None:
+        self._yard.publisher.publish(self._lease.job_id, "job")
+
+    def _publish_log(self, *, at_once: bool = False) -> None:
+        if lines := self._log.take_fresh():
+            self._publish("log", {"lines": lines})
+        if not at_once and time.monotonic() < self._log_due:
+            return
+        self._log_due = time.monotonic() + _LOG_UPLOAD_SECONDS
+        if self._log.take_changed():
+            self._uploader.put_log(Path(self._log.path))
