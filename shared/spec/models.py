@@ -24,7 +24,12 @@ class ShallowCnn(SpecModel):
         28, title="Filters", description="Feature maps of the convolution; the tutorial has 28."
     )
     kernel_size: int = spec_field(
-        3, title="Kernel size", description="Width of the square kernel.", unit="pixels", ge=1, le=15
+        3,
+        title="Kernel size",
+        description="Width of the square kernel.",
+        unit="pixels",
+        ge=1,
+        le=15,
     )
     dense_units: Units = spec_field(
         128, title="Dense units", description="Width of the hidden dense layer."

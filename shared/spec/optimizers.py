@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from shared.spec.fields import SpecModel, spec_field
 
@@ -18,11 +18,22 @@ class Sgd(SpecModel):
 
     kind: Literal["sgd"] = "sgd"
     momentum: float = spec_field(
-        0.0, title="Momentum", description="Share of the last step kept; 0 is plain SGD.", ge=0, lt=1
+        0.0,
+        title="Momentum",
+        description="Share of the last step kept; 0 is plain SGD.",
+        ge=0,
+        lt=1,
     )
     nesterov: bool = spec_field(
         False, title="Nesterov", description="Look ahead along the momentum; needs momentum."
     )
+
+    @field_validator("nesterov")
+    @classmethod
+    def _needs_momentum(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("momentum") == 0:
+            raise ValueError("Nesterov needs a momentum above 0.")
+        return value
 
 
 class Adam(SpecModel):
