@@ -131,7 +131,7 @@ class Service(ABC):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for the tests, which stop the service in order
-                preexec_fn=_die_with_parent(self.stop_signal),
+                preexec_fn=_die_with_parent(self.stop_signal),  # noqa: PLW1509 - one system call
                 **self._options(),
             )
         _RUNNING[self._process.pid] = self
