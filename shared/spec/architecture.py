@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.errors import InvalidInput
-from shared.spec.job import JobSpec
-from shared.spec.models import DeepCnn, LeNet5, Mlp, ShallowCnn
+from shared.spec.models import DeepCnn, LeNet5, Mlp, Model, ShallowCnn
 
 Shape = tuple[int, ...]
 
@@ -36,30 +35,25 @@ class LayerShape:
     parameters: int
 
 
-def architecture(
-    spec: JobSpec, image_shape: tuple[int, int, int], classes: int
-) -> list[LayerShape]:
-    """Work out a spec's layers, first to last.
+def layers(model: Model, image_shape: tuple[int, int, int], classes: int) -> list[LayerShape]:
+    """Work out a model's layers, first to last.
 
     Args:
-        spec: the job's spec.
+        model: the model's part of a spec.
         image_shape: height, width and channels of an image, in pixels.
         classes: number of classes.
 
     Returns:
-        The layers, from pixel scaling (if any) to softmax.
+        The layers, to the softmax over the classes. Pixel scaling is not the model's, and
+        missing here.
 
     Raises:
         InvalidInput: the model does not fit the image; names the field.
     """
-    layers = Layers(image_shape)
-    scaling = {"raw": None, "unit": "Rescaling", "standardize": "Normalization"}
-    kind = scaling[spec.preprocessing.scale]
-    if kind is not None:
-        layers.same("scale", kind)
-    _MODELS[spec.model.kind](layers, spec.model)
-    layers.dense("classes", classes)
-    return layers.rows
+    rows = Layers(image_shape)
+    _MODELS[model.kind](rows, model)
+    rows.dense("classes", classes)
+    return rows.rows
 
 
 class Layers:
