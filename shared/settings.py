@@ -19,7 +19,12 @@ _MAX_SOCKET_PATH_BYTES = 100
 class Settings(BaseSettings):
     """The configuration of one process."""
 
-    model_config = SettingsConfigDict(env_prefix="TRAINYARD_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TRAINYARD_",
+        env_ignore_empty=True,  # `TRAINYARD_ACCESS_TOKEN=` means no token, not an empty one
+        frozen=True,
+        extra="ignore",
+    )
 
     data_dir: Path = Field(Path("var"), description="Folder of all local state.")
     database_url: str = Field(
