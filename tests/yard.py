@@ -66,7 +66,7 @@ def start_yard(
     port = port or free_port()
     command = [sys.executable, "-m", "shared.cli", "up"]
     options = ["--port", str(port), "--data-dir", str(data_dir), "--workers", str(workers)]
-    with console_path(data_dir).open("ab") as console:
+    with console_path(data_dir).open("wb") as console:
         process = subprocess.Popen(
             [*command, *options, *arguments],
             cwd=_ROOT,

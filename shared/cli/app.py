@@ -10,8 +10,9 @@ import sys
 
 import typer
 
-from shared.cli import yard_commands
-from shared.errors import ConfigurationError, TrainyardError
+from shared.cli import job_commands, yard_commands
+from shared.cli.errors import Refused, Unreachable
+from shared.errors import ConfigurationError, InvalidInput, TrainyardError
 
 DONE, FAILED, WRONG_USAGE, UNREACHABLE = 0, 1, 2, 3
 _INTERRUPTED = 130
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 yard_commands.register(app)
+job_commands.register(app)
 
 
 def run() -> int:
@@ -35,8 +37,10 @@ def run() -> int:
     """
     try:
         app(standalone_mode=True)
-    except ConfigurationError as error:
+    except (ConfigurationError, InvalidInput, Refused) as error:
         return _complain(error, WRONG_USAGE)
+    except Unreachable as error:
+        return _complain(error, UNREACHABLE)
     except TrainyardError as error:
         return _complain(error, FAILED)
     except KeyboardInterrupt:

@@ -34,6 +34,7 @@ RedisPort = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command()(up)
+    app.command()(demo)
     for name, module in _PROGRAMS.items():
         app.command(
             name,
@@ -57,6 +58,24 @@ def up(
     from shared.yard.up import run
 
     raise typer.Exit(run(yard_options(host, port, data_dir, workers, redis_port)))
+
+
+def demo(
+    port: Annotated[
+        int | None, typer.Option(help="8080 unless given, or a free one if that is taken.")
+    ] = None,
+    data_dir: DataDir = None,
+    preset: Annotated[str, typer.Option(help="What to train.")] = "hello-world",
+    exit_when_done: Annotated[
+        bool, typer.Option("--exit-when-done", help="End after the job, do not serve on.")
+    ] = False,
+) -> None:
+    """Run the yard, train the tutorial's network, and show its curve here and in the browser."""
+    from shared.cli.demo import run
+
+    raise typer.Exit(
+        run(port=port, data_dir=data_dir, preset=preset, exit_when_done=exit_when_done)
+    )
 
 
 def yard_options(

@@ -18,6 +18,7 @@ from typing import TextIO
 _LOG_BYTES = 5_000_000
 _LOG_FILES_KEPT = 3
 _QUEUED_LINES = 10_000
+_OWN = "yard"  # prefix of what the supervisor itself says
 _PREFIX_WIDTH = 10
 _COLOURS = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)  # ANSI foregrounds, readable on both grounds
 
@@ -26,13 +27,16 @@ class Output:
     """Lines of all parts, in one place.
 
     Args:
-        logs_dir: folder of the log files; made if missing.
+        logs_dir: folder of the log files; made when there is something to write.
         terminal: stream that people read; None: log files only.
+        only_own_words: keep the parts' lines off the terminal, and show only the yard's own.
     """
 
-    def __init__(self, logs_dir: Path, terminal: TextIO | None) -> None:
-        logs_dir.mkdir(parents=True, exist_ok=True)
+    def __init__(
+        self, logs_dir: Path, terminal: TextIO | None, *, only_own_words: bool = False
+    ) -> None:
         self.logs_dir = logs_dir
+        self._only_own_words = only_own_words
         self._files: dict[str, RotatingFileHandler] = {}
         self._terminal = _Terminal(terminal) if terminal else None
         self._colour = terminal is not None and terminal.isatty() and "NO_COLOR" not in os.environ
@@ -52,12 +56,12 @@ class Output:
         if part not in self._files:
             self._files[part] = _open_log(self.log_path(part))
         self._files[part].handle(logging.makeLogRecord({"msg": text}))
-        if self._terminal and not quiet:
+        if self._terminal and not quiet and (part == _OWN or not self._only_own_words):
             self._terminal.put(f"{self._prefix(part)} {text}")
 
     def say(self, text: str) -> None:
         """Print something in the yard's own name."""
-        self.line("yard", text)
+        self.line(_OWN, text)
 
     def close(self) -> None:
         """Write what waits, and close the files."""
@@ -70,11 +74,12 @@ class Output:
         prefix = f"{part:<{_PREFIX_WIDTH}} |"
         if not self._colour:
             return prefix
-        colour = 1 if part == "yard" else _COLOURS[list(self._files).index(part) % len(_COLOURS)]
+        colour = 1 if part == _OWN else _COLOURS[list(self._files).index(part) % len(_COLOURS)]
         return f"\x1b[{colour}m{prefix}\x1b[0m"
 
 
 def _open_log(path: Path) -> RotatingFileHandler:
+    path.parent.mkdir(parents=True, exist_ok=True)
     file = RotatingFileHandler(
         path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES_KEPT, encoding="utf-8"
     )

@@ -12,8 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import TextIO
+from contextlib import closing, contextmanager
 
 from shared.errors import ConfigurationError, TrainyardError
 from shared.yard import redis_server
@@ -37,12 +36,11 @@ class StartFailed(TrainyardError):
     """A part of the yard does not come up."""
 
 
-def run(options: YardOptions, terminal: TextIO | None = sys.stdout) -> int:
-    """Run the yard until a signal ends it.
+def run(options: YardOptions) -> int:
+    """Run the yard until a signal ends it, with all its lines on standard output.
 
     Args:
         options: what to run.
-        terminal: where the parts' lines are shown; None: in the log files only.
 
     Returns:
         The exit status: 0 after a clean stop.
@@ -52,15 +50,15 @@ def run(options: YardOptions, terminal: TextIO | None = sys.stdout) -> int:
         FolderTaken: another yard runs in the data folder.
         StartFailed: a part does not come up.
     """
-    return run_with(options, terminal, None)
+    return run_with(options, Output(options.settings.data_dir / "logs", sys.stdout), None)
 
 
-def run_with(options: YardOptions, terminal: TextIO | None, when_ready: WhenReady | None) -> int:
+def run_with(options: YardOptions, output: Output, when_ready: WhenReady | None) -> int:
     """Run the yard, and `when_ready` beside it.
 
     Args:
         options: what to run.
-        terminal: see `run`.
+        output: takes the lines of all parts.
         when_ready: gets the address once the yard is ready; when it returns, the yard stops.
 
     Returns:
@@ -71,12 +69,8 @@ def run_with(options: YardOptions, terminal: TextIO | None, when_ready: WhenRead
     """
     check(options)
     options.settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with _locked(options) as lock:
-        output = Output(options.settings.data_dir / "logs", terminal)
-        try:
-            return asyncio.run(Yard(options, plan(options), output, lock).run(when_ready))
-        finally:
-            output.close()
+    with _locked(options) as lock, closing(output):
+        return asyncio.run(Yard(options, plan(options), output, lock).run(when_ready))
 
 
 def check(options: YardOptions) -> None:

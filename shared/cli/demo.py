@@ -1,0 +1,125 @@
+"""`trainyard demo`: a yard, one real job, its picture in the terminal, and the page's address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from shared.cli.client import Client
+from shared.cli.environment import read_settings
+from shared.cli.stream import Follower
+from shared.cli.tables import make_console
+from shared.cli.watch import exit_status, watch
+from shared.settings import Settings
+from shared.yard.addresses import free_port, port_is_free
+from shared.yard.lock import find_holder
+from shared.yard.output import Output
+from shared.yard.parts import YardOptions
+from shared.yard.up import run_with
+
+_HOST = "127.0.0.1"
+_USUAL_PORT = 8080
+_LAST_PICTURE_SECONDS = 2.0
+
+
+class _Ended(Exception):
+    """The yard stops, and the demo with it."""
+
+
+def run(*, port: int | None, data_dir: Path | None, preset: str, exit_when_done: bool) -> int:
+    """Show a training job in a yard of its own, or in the one that serves the data folder.
+
+    Args:
+        port: of the web server; None: the usual one, or a free one if that is taken.
+        data_dir: overrides TRAINYARD_DATA_DIR.
+        preset: what to train.
+        exit_when_done: end the yard after the job, instead of serving on.
+
+    Returns:
+        0, or 1 if the job failed.
+
+    Raises:
+        TrainyardError: the yard does not come up, or the job is refused.
+    """
+    settings = read_settings(data_dir)
+    console = make_console()
+    if holder := find_holder(settings.data_dir):
+        console.print(f"A yard serves {settings.data_dir} at {holder.url}.")
+        return _Demo(settings, preset, console).train(holder.url)
+    options = YardOptions(settings, _HOST, port or _port(), workers=1)
+    console.print(f"Starting a yard in {settings.data_dir} ...")
+    demo = _Demo(settings, preset, console)
+    output = Output(settings.data_dir / "logs", sys.stdout, only_own_words=True)
+    return run_with(options, output, lambda url: demo.train_and_serve(url, exit_when_done))
+
+
+def _port() -> int:
+    return _USUAL_PORT if port_is_free(_HOST, _USUAL_PORT) else free_port(_HOST)
+
+
+class _Demo:
+    def __init__(self, settings: Settings, preset: str, console: Console) -> None:
+        self._preset = preset
+        self._console = console
+        self._ended = threading.Event()
+        token = settings.token or settings.access_token
+        self._token = token.get_secret_value() if token else None
+
+    def train(self, url: str) -> int:
+        """Submit the job, show it to its end, and print its page's address."""
+        client = Client(url, self._token)
+        with contextlib.closing(client):
+            job = client.post("/jobs", {"preset": self._preset})
+            page = client.page_of(job["id"])
+            self._console.print(f"Training {self._preset}; its curves grow at {page}")
+            view = watch(Follower(client, job["id"], pause=self._pause).messages(), self._console)
+        self._console.print(f"Look at it again: {page}")
+        return exit_status(view)
+
+    async def train_and_serve(self, url: str, exit_when_done: bool) -> int:
+        """Run `train` beside the yard, and then wait for the yard's end."""
+        try:
+            status = await _in_thread(lambda: self.train(url))
+        except asyncio.CancelledError:
+            self._ended.set()
+            raise
+        if not exit_when_done:
+            self._console.print("The yard goes on serving; Ctrl-C ends it.")
+            await asyncio.Event().wait()
+        return status
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before another look at the job, which makes no sense once the yard has ended."""
+        if self._ended.wait(seconds):
+            raise _Ended
+
+
+async def _in_thread(function: Callable[[], int]) -> int:
+    """Run a function in a thread that does not hold up the end of the process."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[int] = loop.create_future()
+
+    def settle(status: int, error: BaseException | None) -> None:
+        if not result.done():
+            result.set_exception(error) if error else result.set_result(status)
+
+    def work() -> None:
+        status, error = 0, None
+        try:
+            status = function()
+        except _Ended:
+            return
+        except BaseException as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, status, error)
+
+    thread = threading.Thread(target=work, name="demo", daemon=True)
+    thread.start()
+    return await result

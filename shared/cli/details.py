@@ -1,0 +1,63 @@
+"""One job in full, for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.cli import tables, text
+from shared.cli.stream import Message
+from shared.cli.view import JobView, outcome
+
+
+def print_details(job: dict[str, Any], epochs: list[dict[str, Any]]) -> None:
+    """Print a job's facts, epochs and curve.
+
+    Args:
+        job: its detail.
+        epochs: its rows.
+    """
+    console = tables.make_console()
+    console.print(tables.facts(_facts(job)))
+    if epochs:
+        console.print(tables.epochs(epochs))
+        view = JobView()
+        view.take(Message("job", job))
+        for row in epochs:
+            view.take(Message("epoch", row))
+        for part in view.curve():
+            console.print(part)
+    for line in outcome(job) if view_is_over(job) else []:
+        console.print(line)
+
+
+def _facts(job: dict[str, Any]) -> list[tuple[str, Any]]:
+    spec = job["spec"]
+    return [
+        ("job", f"{job['id']} {job['name']}"),
+        ("status", tables.status(job["status"])),
+        ("preset", job["preset"]),
+        ("tags", ", ".join(job["tags"])),
+        ("data", f"{job['dataset']} {job['dataset_version'][:12]}"),
+        ("model", _described(spec["model"])),
+        ("optimizer", _described(spec["optimizer"])),
+        ("learning rate", f"{job['learning_rate']:g}, {_described(spec['schedule'])}"),
+        ("early stopping", _described(spec["early_stopping"])),
+        ("epochs", f"{job['epochs_done']} of {job['epochs_total']}"),
+        ("batch size", job["batch_size"]),
+        ("device", (job["run_info"] or {}).get("device")),
+        ("queue", job["queue"]),
+        ("submitted", job["submitted_at"]),
+        ("took", text.duration(job["duration_seconds"])),
+        ("test accuracy", text.percent(job["test_accuracy"])),
+    ]
+
+
+def _described(part: dict[str, Any]) -> str:
+    """Return a part of the spec as its kind and its values."""
+    values = [f"{name} {value}" for name, value in part.items() if name != "kind"]
+    return ", ".join([part["kind"], *values])
+
+
+def view_is_over(job: dict[str, Any]) -> bool:
+    """Return whether the job has ended."""
+    return job["finished_at"] is not None

@@ -1,0 +1,261 @@
+"""Commands that speak to a server: submit, look, watch, cancel, retry, export, lists."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from shared.cli.client import Client
+
+JobId = Annotated[int, typer.Argument(help="Number of the job.", min=1)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+class Format(StrEnum):
+    """File formats of an export."""
+
+    CSV = "csv"
+    JSON = "json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    for command in (
+        submit,
+        jobs,
+        show,
+        watch,
+        cancel,
+        retry,
+        export,
+        datasets,
+        workers,
+        presets,
+    ):
+        app.command()(command)
+
+
+def submit(
+    preset: Annotated[str | None, typer.Option(help="Named starting point.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE",
+            help="Change one field of the spec, such as model.filters=32; may be repeated.",
+        ),
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="Submission or spec, as JSON or TOML.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name that lists show.")] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD", help="Word to find the job by; may be repeated."),
+    ] = None,
+    priority: Annotated[int | None, typer.Option(help="Higher starts first.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Queue whose workers take the job.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and show the training.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job."""
+    from shared.cli.submission import build
+
+    body = build(
+        file=file,
+        preset=preset,
+        changes=changes or [],
+        name=name,
+        tags=tag or [],
+        priority=priority,
+        queue=queue,
+    )
+    with _client() as client:
+        job = client.post("/jobs", body, idempotency_key=uuid.uuid4().hex)
+        _announce(client, job, watch=watch, as_json=as_json)
+
+
+def _announce(client: Client, job: dict[str, Any], *, watch: bool, as_json: bool) -> None:
+    """Say that a job is queued, and go on to watch it if that was asked for."""
+    if job.get("warning"):
+        print(job["warning"], file=sys.stderr)
+    if not as_json:
+        print(f"job {job['id']} {job['name']} is queued: {client.page_of(job['id'])}")
+    elif not watch:
+        _print_json(job)
+    if watch:
+        _watch(client, job["id"], as_json=as_json)
+
+
+def jobs(
+    status: Annotated[list[str] | None, typer.Option(help="Only this status; repeatable.")] = None,
+    q: Annotated[str | None, typer.Option("--q", help="Words in name, tags or number.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Only with this tag.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only on this data set.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this kind of model.")] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH=VALUE", help="Only where the spec has this value."),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="Field to sort by, descending with a minus in front.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Jobs at most.", min=1)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    from shared.cli import tables
+    from shared.cli.submission import parse_change
+
+    params: dict[str, Any] = {
+        "status": status,
+        "q": q,
+        "tag": tag,
+        "dataset": dataset,
+        "model": model,
+        "sort": sort,
+        "limit": min(limit, 100),
+    }
+    for change in param or []:
+        path, _ = parse_change(change)
+        params[f"param.{path}"] = change.partition("=")[2]
+    params = {name: value for name, value in params.items() if value}
+    with _client() as client:
+        items = list(client.items("/jobs", params, at_most=limit))
+    if as_json:
+        return _print_json(items)
+    return tables.make_console().print(tables.jobs(items, datetime.now(UTC)))
+
+
+def show(job_id: JobId, as_json: AsJson = False) -> None:
+    """Show a job: figures, epochs and curve."""
+    with _client() as client:
+        job = client.get(f"/jobs/{job_id}")
+        rows = client.get(f"/jobs/{job_id}/epochs")["items"]
+    if as_json:
+        return _print_json({**job, "epochs": rows})
+    from shared.cli.details import print_details
+
+    return print_details(job, rows)
+
+
+def watch(job_id: JobId, as_json: AsJson = False) -> None:
+    """Watch a job until it ends; the exit status is 1 unless it succeeds."""
+    with _client() as client:
+        _watch(client, job_id, as_json=as_json)
+
+
+def cancel(job_id: JobId, as_json: AsJson = False) -> None:
+    """Cancel a job."""
+    with _client() as client:
+        job = client.post(f"/jobs/{job_id}/cancel")
+    if as_json:
+        return _print_json(job)
+    done = job["status"] == "cancelled"
+    return print(f"job {job_id} {'is cancelled' if done else 'will stop in a moment'}")
+
+
+def retry(
+    job_id: JobId,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and show the training.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Submit an ended job once more, as a new job."""
+    with _client() as client:
+        job = client.post(f"/jobs/{job_id}/retry")
+        _announce(client, job, watch=watch, as_json=as_json)
+
+
+def export(
+    job_id: JobId,
+    file_format: Annotated[Format, typer.Option("--format", help="Of the epochs.")] = Format.CSV,
+    artifacts: Annotated[
+        Path | None, typer.Option(help="Folder to fetch the job's files into.")
+    ] = None,
+) -> None:
+    """Print a job's epochs, and fetch its files."""
+    with _client() as client:
+        if file_format is Format.CSV:
+            params = {"format": "csv"}
+            sys.stdout.write(client.get_text(f"/jobs/{job_id}/epochs", params))
+        else:
+            _print_json(client.get(f"/jobs/{job_id}/epochs")["items"])
+        if artifacts is not None:
+            _fetch_artifacts(client, job_id, artifacts)
+
+
+def _fetch_artifacts(client: Client, job_id: int, folder: Path) -> None:
+    from shared.cli.artifacts import fetch
+
+    for artifact in client.get(f"/jobs/{job_id}/artifacts")["items"]:
+        path = fetch(client, job_id, artifact, folder)
+        print(path, file=sys.stderr)
+
+
+def datasets(as_json: AsJson = False) -> None:
+    """List the data sets."""
+    _print_list("/datasets", "datasets", as_json=as_json)
+
+
+def workers(as_json: AsJson = False) -> None:
+    """List the workers, and what each does."""
+    from shared.cli import tables
+
+    with _client() as client:
+        items = client.get("/workers")["items"]
+    if as_json:
+        return _print_json(items)
+    return tables.make_console().print(tables.workers(items, datetime.now(UTC)))
+
+
+def presets(as_json: AsJson = False) -> None:
+    """List the presets: named starting points for `submit --preset`."""
+    _print_list("/presets", "presets", as_json=as_json)
+
+
+def _print_list(path: str, table: str, *, as_json: bool) -> None:
+    from shared.cli import tables
+
+    with _client() as client:
+        items = client.get(path)["items"]
+    if as_json:
+        return _print_json(items)
+    return tables.make_console().print(getattr(tables, table)(items))
+
+
+def _watch(client: Client, job_id: int, *, as_json: bool) -> None:
+    from shared.cli.stream import Follower
+    from shared.cli.tables import make_console
+    from shared.cli.watch import exit_status, watch
+
+    messages = Follower(client, job_id).messages()
+    try:
+        view = watch(messages, make_console(), as_json=as_json)
+    except KeyboardInterrupt:
+        print(f"job {job_id} goes on; `trainyard watch {job_id}` shows it again", file=sys.stderr)
+        raise
+    raise typer.Exit(exit_status(view))
+
+
+@contextmanager
+def _client() -> Iterator[Client]:
+    from shared.cli.client import Client
+    from shared.cli.environment import read_settings
+
+    client = Client.of(read_settings())
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,173 @@
+"""Lists as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shared.cli import text
+
+STATUS_STYLES = {
+    "queued": "yellow",
+    "running": "blue",
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "dim",
+}
+TRAIN_STYLE, EVAL_STYLE = "blue", "green"  # as in the tutorial
+_PIPED_WIDTH = 200
+
+
+def make_console() -> Console:
+    """Return the console of standard output; wide when nobody's terminal sets the width."""
+    console = Console(highlight=False, emoji=False, markup=False)
+    return (
+        console
+        if console.is_terminal
+        else Console(highlight=False, emoji=False, markup=False, width=_PIPED_WIDTH)
+    )
+
+
+def status(name: str) -> Text:
+    """Return a job's status in its colour."""
+    return Text(name, STATUS_STYLES.get(name, ""))
+
+
+def jobs(items: Iterable[dict[str, Any]], now: datetime) -> Table:
+    """Return the list of jobs.
+
+    Args:
+        items: list items of the API.
+        now: for their ages.
+    """
+    table = _table(
+        ("ID", "right"),
+        "Status",
+        "Name",
+        "Model",
+        "Data",
+        ("Rate", "right"),
+        ("Epochs", "right"),
+        ("Best", "right"),
+        ("Took", "right"),
+        ("Age", "right"),
+        "Curve",
+    )
+    for job in items:
+        table.add_row(
+            str(job["id"]),
+            status(job["status"]),
+            job["name"],
+            job["model"],
+            job["dataset"],
+            text.number(job["learning_rate"]),
+            f"{job['epochs_done']}/{job['epochs_total']}",
+            text.percent(job["best_eval_accuracy"]),
+            text.duration(job["duration_seconds"]),
+            text.age(job["submitted_at"], now),
+            Text(text.sparkline([point[2] for point in job["curve"]]), EVAL_STYLE),
+        )
+    return table
+
+
+def epochs(rows: Iterable[dict[str, Any]]) -> Table:
+    """Return the epochs of a job."""
+    table = _table(
+        ("Epoch", "right"),
+        ("Train accuracy", "right"),
+        ("Eval accuracy", "right"),
+        ("Train loss", "right"),
+        ("Eval loss", "right"),
+        ("Rate", "right"),
+        ("Time", "right"),
+        ("Images/s", "right"),
+    )
+    for row in rows:
+        table.add_row(
+            str(row["epoch"]),
+            Text(text.percent(row["train_accuracy"]), TRAIN_STYLE),
+            Text(text.percent(row["eval_accuracy"]), EVAL_STYLE),
+            text.number(row["train_loss"]),
+            text.number(row["eval_loss"]),
+            text.number(row["learning_rate"]),
+            text.duration(row["seconds"]),
+            f"{row['images_per_second']:,.0f}",
+        )
+    return table
+
+
+def workers(items: Iterable[dict[str, Any]], now: datetime) -> Table:
+    """Return the list of workers, with what each slot does."""
+    table = _table("Name", "State", "Queues", "Slots", ("Heartbeat", "right"), "Host")
+    for worker in items:
+        table.add_row(
+            worker["name"],
+            "stopped" if worker["stopped_at"] else "running",
+            ", ".join(worker["queues"]),
+            "\n".join(_slot(slot) for slot in worker["slots"]),
+            f"{text.age(worker['heartbeat_at'], now)} ago",
+            worker["hostname"],
+        )
+    return table
+
+
+def _slot(slot: dict[str, Any]) -> str:
+    doing = f"job {slot['job_id']}" if slot.get("job_id") else "idle"
+    return f"{slot.get('device')}: {doing}"
+
+
+def datasets(items: Iterable[dict[str, Any]]) -> Table:
+    """Return the list of data sets."""
+    table = _table(
+        "Name",
+        "Title",
+        ("Train", "right"),
+        ("Test", "right"),
+        "Image",
+        ("Classes", "right"),
+        "Version",
+    )
+    for item in items:
+        table.add_row(
+            item["name"],
+            item["title"],
+            f"{item['train_images']:,}",
+            f"{item['test_images']:,}",
+            f"{item['height']}x{item['width']}x{item['channels']}",
+            str(len(item["classes"])),
+            item["version"][:12],
+        )
+    return table
+
+
+def presets(items: Iterable[dict[str, Any]]) -> Table:
+    """Return the list of presets."""
+    table = _table("Name", "Title", "What to expect")
+    for item in items:
+        table.add_row(item["name"], item["title"], item["description"])
+    return table
+
+
+def facts(pairs: Sequence[tuple[str, Any]]) -> Table:
+    """Return names and values side by side; pairs without a value are left out."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        if value not in (None, "", text.NOTHING):
+            grid.add_row(name, value if isinstance(value, Text) else str(value))
+    return grid
+
+
+def _table(*columns: str | tuple[str, str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in columns:
+        name, justify = (column, "left") if isinstance(column, str) else column
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    return table
