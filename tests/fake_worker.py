@@ -7,6 +7,7 @@ from functools import partial
 
 from shared.artifacts import ArtifactStore
 from shared.database import Database
+from shared.errors import ConfigurationError
 from shared.live import Publisher
 from shared.logs import configure
 from shared.settings import Settings
@@ -32,4 +33,8 @@ def make_yard(settings: Settings) -> Yard:
 if __name__ == "__main__":
     own = Settings()
     configure(own.log_level)
-    celery_app.run(Host(make_yard(own), spawn=spawn_fake))
+    try:
+        celery_app.run(Host(make_yard(own), spawn=spawn_fake))
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
