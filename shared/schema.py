@@ -22,7 +22,7 @@ from shared.errors import ConfigurationError
 @functools.cache
 def expected_revision() -> str:
     """Return the revision that this code needs."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
+    head = ScriptDirectory.from_config(config()).get_current_head()
     if head is None:
         raise RuntimeError("The package `migrations` holds no revision.")
     return head
@@ -60,13 +60,21 @@ def upgrade(database_url: str) -> bool:
         return False
     if current is not None and not _known(current):
         raise ConfigurationError(_mismatch(current))
-    command.upgrade(_config(database_url), "head")
+    command.upgrade(config(database_url), "head")
     return True
 
 
 def downgrade(database_url: str, revision: str) -> None:
     """Take the database back to an earlier revision; `base` means without tables."""
-    command.downgrade(_config(database_url), revision)
+    command.downgrade(config(database_url), revision)
+
+
+def config(database_url: str = "") -> Config:
+    """Return Alembic's configuration for one database; the configured one unless given."""
+    config = Config()
+    config.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
+    config.attributes["url"] = database_url
+    return config
 
 
 def _current(database_url: str) -> str | None:
@@ -78,15 +86,8 @@ def _current(database_url: str) -> str | None:
         database.dispose()
 
 
-def _config(database_url: str = "") -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
-    config.attributes["url"] = database_url
-    return config
-
-
 def _known(revision: str) -> bool:
-    scripts = ScriptDirectory.from_config(_config())
+    scripts = ScriptDirectory.from_config(config())
     return any(script.revision == revision for script in scripts.walk_revisions())
 
 
