@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import FunctionElement
@@ -50,6 +51,14 @@ def _utc_now_sqlite(element: utc_now, compiler: Any, **_: Any) -> str:
 @compiles(utc_now, "postgresql")
 def _utc_now_postgresql(element: utc_now, compiler: Any, **_: Any) -> str:
     return f"(clock_timestamp() + make_interval(secs => {element.offset_seconds:.3f}))"
+
+
+class _SqliteCompiler(SQLiteCompiler):
+    """SQLite's SQL with hints, which SQLAlchemy leaves out: `INDEXED BY` after a table."""
+
+    def get_from_hint_text(self, table: Any, text: str | None) -> str | None:
+        """Return the hint as it is."""
+        return text
 
 
 class Database:
@@ -103,6 +112,7 @@ def _sqlite_engine(url: sa.URL, pool_size: int) -> sa.Engine:
         connect_args={"timeout": _BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
         poolclass=sa.QueuePool,
     )
+    engine.dialect.statement_compiler = _SqliteCompiler
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:

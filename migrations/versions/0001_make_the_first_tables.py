@@ -14,6 +14,23 @@ depends_on = None
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 _TIME = sa.DateTime(timezone=True)
+_SORTABLE = (
+    "id",
+    "name",
+    "status",
+    "model",
+    "dataset",
+    "optimizer",
+    "learning_rate",
+    "batch_size",
+    "epochs_done",
+    "best_eval_accuracy",
+    "final_train_accuracy",
+    "final_eval_accuracy",
+    "final_eval_loss",
+    "test_accuracy",
+    "duration_seconds",
+)
 
 
 def upgrade() -> None:
@@ -80,15 +97,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
         sa.UniqueConstraint("idempotency_key", name="uq_jobs_idempotency_key"),
     )
-    op.create_index("ix_jobs_best_eval_accuracy_id", "jobs", ["best_eval_accuracy", "id"])
     op.create_index("ix_jobs_claim", "jobs", ["status", "queue", sa.text("priority DESC"), "id"])
-    op.create_index("ix_jobs_dataset_id", "jobs", ["dataset", "id"])
-    op.create_index("ix_jobs_duration_seconds_id", "jobs", ["duration_seconds", "id"])
-    op.create_index("ix_jobs_learning_rate_id", "jobs", ["learning_rate", "id"])
-    op.create_index("ix_jobs_model_id", "jobs", ["model", "id"])
-    op.create_index("ix_jobs_name_id", "jobs", ["name", "id"])
     op.create_index("ix_jobs_parent_id", "jobs", ["parent_id"])
-    op.create_index("ix_jobs_status_id", "jobs", ["status", "id"])
+    op.create_index("ix_jobs_tags", "jobs", ["tags"], postgresql_using="gin")
+    for column in _SORTABLE:
+        carried = [name for name in ("id", "status", "model", "dataset", "name") if name != column]
+        op.create_index(f"ix_jobs_by_{column}", "jobs", [column, *carried])
     op.create_table(
         "leaders",
         sa.Column("role", sa.String(length=32), nullable=False),
