@@ -1,0 +1,103 @@
+"""What the scheduler does: end attempts whose worker is gone or whose time is up."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.database import utc_now
+from shared.jobs.attempts import Lease, count_crash, end_attempt, fail
+from shared.models import Artifact, Attempt, Job, Outcome
+
+
+def expire_leases(session: Session) -> list[Lease]:
+    """End every attempt whose lease has run out, and queue its job again.
+
+    Returns:
+        The leases that ended.
+    """
+    return _lose(session, Attempt.lease_expires_at < utc_now(), "No heartbeat in time")
+
+
+def expire_worker(session: Session, worker: str) -> list[Lease]:
+    """End every attempt of a worker that is known to be dead, and queue its jobs again.
+
+    Returns:
+        The leases that ended.
+    """
+    return _lose(session, Attempt.worker == worker, "The worker was started anew")
+
+
+def time_out(session: Session, job_id: int, *, limit_seconds: float) -> bool:
+    """Fail a running job that has used up its time.
+
+    Returns:
+        False if it has ended meanwhile.
+    """
+    attempt = session.scalar(
+        sa.select(Attempt)
+        .where(Attempt.job_id == job_id, Attempt.outcome.is_(None))
+        .with_for_update(skip_locked=True)
+    )
+    if attempt is None:
+        return False
+    failure = {
+        "kind": "timeout",
+        "evidence": f"It ran for longer than its limit of {limit_seconds:g} seconds.",
+        "suggestion": "Raise the time limit, or train fewer epochs or a smaller model.",
+    }
+    fail(session, Lease(job_id, attempt.number, attempt.lease_token), failure=failure)
+    return True
+
+
+def _lose(session: Session, condition: sa.ColumnElement[bool], why: str) -> list[Lease]:
+    attempts = session.scalars(
+        sa.select(Attempt)
+        .where(Attempt.outcome.is_(None), condition)
+        .with_for_update(skip_locked=True)
+    ).all()
+    leases = [Lease(a.job_id, a.number, a.lease_token) for a in attempts]
+    for attempt, lease in zip(attempts, leases, strict=True):
+        _lose_one(session, attempt, lease, why)
+    return leases
+
+
+def _lose_one(session: Session, attempt: Attempt, lease: Lease, why: str) -> None:
+    lost_seconds = _unsaved_seconds(session, attempt)
+    detail = f"{why}: worker {attempt.worker} was lost; about {lost_seconds:.0f} s to repeat."
+    end_attempt(session, lease, Outcome.LOST, detail)
+    _write_lost_seconds(session, lease, lost_seconds)
+    failure = {
+        "kind": "lost",
+        "evidence": detail,
+        "suggestion": "Look at that worker's log and memory; then retry.",
+    }
+    count_crash(session, lease.job_id, lease.attempt, "lost", failure)
+
+
+def _unsaved_seconds(session: Session, attempt: Attempt) -> float:
+    """Return the seconds of work since the attempt's newest checkpoint."""
+    if attempt.first_step_at is None:
+        return 0.0
+    saved_at: datetime | None = session.scalar(
+        sa.select(sa.func.max(Artifact.created_at)).where(
+            Artifact.job_id == attempt.job_id,
+            Artifact.attempt == attempt.number,
+            Artifact.kind == "checkpoint",
+        )
+    )
+    since = max(saved_at, attempt.first_step_at) if saved_at else attempt.first_step_at
+    return max(0.0, (attempt.heartbeat_at - since).total_seconds())
+
+
+def _write_lost_seconds(session: Session, lease: Lease, seconds: float) -> None:
+    session.execute(
+        sa.update(Attempt)
+        .where(Attempt.job_id == lease.job_id, Attempt.number == lease.attempt)
+        .values(lost_seconds=seconds)
+    )
+    session.execute(
+        sa.update(Job).where(Job.id == lease.job_id).values(lost_seconds=Job.lost_seconds + seconds)
+    )
