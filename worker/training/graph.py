@@ -1,0 +1,238 @@
+"""The inner loops, as TensorFlow graphs: many steps a call, over data that lie on the device.
+
+Owns what one step and one evaluation compute. When to call, and for how many steps, is the outer
+loop's to decide: the numbers do not depend on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from worker.training.data import Images, Labels
+from worker.training.optimizers import Updater
+from worker.training.sampling import Rows
+
+
+class Totals(NamedTuple):
+    """Running sums over the images seen so far.
+
+    Attributes:
+        loss: sum of the cross-entropy, double precision: a float32 sum over 60,000 images would
+            lose the fourth digit.
+        correct: images whose likeliest class is their label.
+        images: images seen.
+    """
+
+    loss: float = 0.0
+    correct: int = 0
+    images: int = 0
+
+
+class Score(NamedTuple):
+    """How a model does on the images scored so far.
+
+    Attributes:
+        loss: sum of the cross-entropy, double precision.
+        matrix: confusion matrix int64 [classes, classes]; row: label, column: prediction.
+    """
+
+    loss: float
+    matrix: npt.NDArray[np.int64]
+
+    @property
+    def mean_loss(self) -> float:
+        """Cross-entropy an image."""
+        return self.loss / int(self.matrix.sum())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images whose likeliest class is their label."""
+        return float(self.matrix.trace() / self.matrix.sum())
+
+
+# Signatures of the graphs: with them, a graph is traced once whatever it is called with.
+_ROWS = tf.TensorSpec([None], tf.int32)
+_RATE = tf.TensorSpec([], tf.float32)
+_COUNT = tf.TensorSpec([], tf.int32)
+_LOSS = tf.TensorSpec([], tf.float64)
+_TOTALS = (
+    _LOSS,
+    tf.TensorSpec([], tf.int64),
+    tf.TensorSpec([], tf.int64),
+)
+
+
+class ImageSet:
+    """Images and labels on the device.
+
+    Args:
+        images: uint8 [N, H, W, C], 0 to 255; a quarter of the memory that float32 would take.
+        labels: int64 [N].
+    """
+
+    def __init__(self, images: Images, labels: Labels) -> None:
+        self.images = tf.constant(images)
+        self.labels = tf.constant(labels.astype(np.int32))
+
+    def batch(self, rows: Any) -> tuple[Any, Any]:
+        """Return images float32 [n, H, W, C], 0 to 255, and labels int32 [n] of some rows."""
+        images = tf.cast(tf.gather(self.images, rows), tf.float32)
+        return images, tf.gather(self.labels, rows)
+
+
+class TrainingLoop:
+    """Steps of gradient descent over batches of a given order of rows.
+
+    Args:
+        model: ends in a dense softmax layer; see `worker.training.models`.
+        updater: changes the model's weights.
+        data: the training images.
+        batch_size: images a step; an epoch's last step takes what is left.
+    """
+
+    def __init__(self, model: Any, updater: Updater, data: ImageSet, batch_size: int) -> None:
+        self._logits = Logits(model)
+        self._weights = [weight.value for weight in model.trainable_variables]
+        self._updater = updater
+        self._data = data
+        self._batch_size = batch_size
+        self._steps = tf.function(
+            self._trace_steps,
+            input_signature=[_ROWS, _RATE, _COUNT, _COUNT, *_TOTALS],
+            autograph=False,
+            jit_compile=False,
+        )
+
+    def run(
+        self, rows: Any, learning_rate: Any, totals: Totals, *, start: int, stop: int
+    ) -> tuple[int, Totals]:
+        """Train on the batches `start` to `stop` - 1 of an epoch.
+
+        Args:
+            rows: the epoch's order, int32 [N], on the device.
+            learning_rate: float32 scalar.
+            totals: sums over the epoch's batches before `start`.
+            start, stop: steps of the epoch.
+
+        Returns:
+            Steps of the epoch done, and the sums over them. Fewer steps than asked for: the
+            last one's loss was not finite.
+        """
+        step, *sums = self._steps(rows, learning_rate, start, stop, *totals)
+        loss, correct, images = sums
+        return int(step), Totals(float(loss), int(correct), int(images))
+
+    def _trace_steps(
+        self, rows: Any, learning_rate: Any, start: Any, stop: Any, *totals: Any
+    ) -> Any:
+        def goes_on(step: Any, loss: Any, *_: Any) -> Any:
+            return (step < stop) & tf.math.is_finite(loss)
+
+        def body(step: Any, *totals: Any) -> Any:
+            first = step * self._batch_size
+            batch = self._data.batch(rows[first : first + self._batch_size])
+            return step + 1, *self._step(*batch, learning_rate, totals)
+
+        return tf.while_loop(goes_on, body, (start, *totals), parallel_iterations=1)
+
+    def _step(self, images: Any, labels: Any, learning_rate: Any, totals: Any) -> Any:
+        with tf.GradientTape() as tape:
+            logits = self._logits(images, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        self._updater.apply(tape.gradient(loss, self._weights), learning_rate)
+        return _add(totals, losses, logits, labels)
+
+
+class EvaluationLoop:
+    """Scores a model on some rows of an image set, in large batches.
+
+    Args:
+        model: as for `TrainingLoop`.
+        data: the images.
+        rows: the rows to score.
+        classes: number of classes.
+        batch_size: images a batch.
+
+    Attributes:
+        images: images to score.
+        batches: batches they make, a smaller last one included.
+    """
+
+    def __init__(
+        self, model: Any, data: ImageSet, rows: Rows, *, classes: int, batch_size: int
+    ) -> None:
+        self._logits = Logits(model)
+        self._data = data
+        self._rows = tf.constant(rows)
+        self._classes = classes
+        self._batch_size = batch_size
+        self.images = len(rows)
+        self.batches = -(-len(rows) // batch_size)
+        self._score = tf.function(
+            self._trace_score,
+            input_signature=[_COUNT, _COUNT, _LOSS, tf.TensorSpec([classes, classes], tf.int64)],
+            autograph=False,
+            jit_compile=False,
+        )
+
+    def nothing(self) -> Score:
+        """Return the score of no image."""
+        return Score(0.0, np.zeros((self._classes, self._classes), np.int64))
+
+    def run(self, score: Score, *, start: int, stop: int) -> Score:
+        """Score the batches `start` to `stop` - 1; return `score` with them added."""
+        loss, matrix = self._score(start, stop, *score)
+        return Score(float(loss), matrix.numpy())
+
+    def _trace_score(self, start: Any, stop: Any, loss: Any, matrix: Any) -> Any:
+        def goes_on(batch: Any, *_: Any) -> Any:
+            return batch < stop
+
+        def body(batch: Any, loss: Any, matrix: Any) -> Any:
+            first = batch * self._batch_size
+            images, labels = self._data.batch(self._rows[first : first + self._batch_size])
+            logits = self._logits(images, training=False)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            counts = tf.math.confusion_matrix(labels, predictions, self._classes, dtype=tf.int64)
+            return batch + 1, loss + _sum(losses), matrix + counts
+
+        return tf.while_loop(goes_on, body, (start, loss, matrix), parallel_iterations=1)[1:]
+
+
+class Logits:
+    """A model without its last softmax: cross-entropy is exact on logits, not on probabilities.
+
+    Args:
+        model: ends in a dense softmax layer.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._head = model.layers[-1]
+        self._body = keras.Model(model.input, self._head.input)
+
+    def __call__(self, images: Any, *, training: bool) -> Any:
+        """Return logits float32 [n, classes] of images float32 [n, H, W, C], 0 to 255."""
+        features = tf.cast(self._body(images, training=training), tf.float32)
+        return tf.matmul(features, self._head.kernel.value) + self._head.bias.value
+
+
+def _add(totals: Any, losses: Any, logits: Any, labels: Any) -> Any:
+    """Add a batch: losses float32 [n], logits float32 [n, classes], labels int32 [n]."""
+    loss, correct, images = totals
+    hits = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
+    return (
+        loss + _sum(losses),
+        correct + tf.math.count_nonzero(hits),
+        images + tf.size(labels, out_type=tf.int64),
+    )
+
+
+def _sum(losses: Any) -> Any:
+    return tf.reduce_sum(tf.cast(losses, tf.float64))

@@ -1,0 +1,145 @@
+"""What a job trains: data on the device, model, optimizer, and the loops that join them.
+
+Owns how they are put together from a spec, and how their variables are read and set as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from shared.spec.job import JobSpec
+from worker.training import data, models, optimizers, sampling
+from worker.training.checkpoints import Arrays, State, Unusable
+from worker.training.data import Dataset
+from worker.training.graph import EvaluationLoop, ImageSet, Score, TrainingLoop
+
+_EVALUATION_BATCH = 1000
+
+
+class Learner:
+    """A model with all that trains and scores it.
+
+    Args:
+        spec: the job's spec.
+        dataset: the data set it names.
+
+    Attributes:
+        model: the Keras model.
+        training: steps over the training images.
+        evaluation: the score after each epoch.
+        train_images: images an epoch.
+        steps_per_epoch: steps an epoch, a smaller last one included.
+    """
+
+    def __init__(self, spec: JobSpec, dataset: Dataset) -> None:
+        self._spec = spec
+        self._dataset = dataset
+        self._rows, held_out = sampling.split(spec, dataset.y_train)
+        self.train_images = len(self._rows)
+        self.steps_per_epoch = -(-self.train_images // spec.batch_size)
+        train_set = ImageSet(dataset.x_train, dataset.y_train)
+        self._pixels = self._pixel_statistics()
+        self.model = self._build(spec)
+        self._updater = optimizers.make(
+            spec.optimizer, [weight.value for weight in self.model.trainable_variables]
+        )
+        self.training = TrainingLoop(self.model, self._updater, train_set, spec.batch_size)
+        if spec.evaluate_on == "validation":
+            self.evaluation = self._score_of(train_set, held_out)
+        else:
+            self.evaluation = self.test_evaluation()
+
+    def score_test(self) -> Score:
+        """Score the whole test set with the present weights."""
+        evaluation = self.test_evaluation()
+        return evaluation.run(evaluation.nothing(), start=0, stop=evaluation.batches)
+
+    def test_evaluation(self) -> EvaluationLoop:
+        """Return the loop that scores the whole test set; puts it on the device."""
+        test_set = ImageSet(self._dataset.x_test, self._dataset.y_test)
+        return self._score_of(test_set, np.arange(len(self._dataset.y_test), dtype=np.int32))
+
+    def order(self, epoch: int) -> Any:
+        """Return the rows of an epoch in training order, int32 [N], on the device."""
+        return tf.constant(sampling.shuffled(self._rows, seed=self._spec.seed, epoch=epoch))
+
+    def weights(self) -> Arrays:
+        """Return copies of the model's variables."""
+        return [variable.numpy() for variable in self._model_variables]
+
+    def optimizer_state(self) -> Arrays:
+        """Return copies of the optimizer's variables."""
+        return [variable.numpy() for variable in self._updater.variables]
+
+    def weights_hash(self) -> str:
+        """Return a hash over the model's weights, seed generators left out."""
+        digest = hashlib.sha256()
+        for weight in self.model.weights:
+            digest.update(weight.numpy().tobytes())
+        return digest.hexdigest()
+
+    def float32_model(self) -> Any:
+        """Return a model that computes in float32 throughout, with the present weights."""
+        if self._spec.precision == "float32":
+            return self.model
+        spec = self._spec.model_copy(update={"precision": "float32"})
+        twin = self._build(spec)
+        for weight, own in zip(twin.weights, self.model.weights, strict=True):
+            weight.assign(own)
+        return twin
+
+    def set_weights(self, arrays: Arrays) -> None:
+        """Set the model's variables."""
+        _assign(self._model_variables, arrays)
+
+    def restore(self, state: State) -> None:
+        """Set model and optimizer.
+
+        Raises:
+            Unusable: the state is of another model or optimizer; nothing is changed.
+        """
+        _check(self._model_variables, state.model)
+        _check(self._updater.variables, state.optimizer)
+        if state.best is not None:
+            _check(self._model_variables, state.best)
+        _assign(self._model_variables, state.model)
+        _assign(self._updater.variables, state.optimizer)
+
+    @property
+    def _model_variables(self) -> list[Any]:
+        return [variable.value for variable in self.model.variables]
+
+    def _build(self, spec: JobSpec) -> Any:
+        return models.build(
+            spec, self._dataset.image_shape, len(self._dataset.classes), self._pixels
+        )
+
+    def _pixel_statistics(self) -> data.PixelStatistics | None:
+        if self._spec.preprocessing.scale != "standardize":
+            return None
+        return data.pixel_statistics(self._dataset.x_train, self._rows)
+
+    def _score_of(self, images: ImageSet, rows: sampling.Rows) -> EvaluationLoop:
+        return EvaluationLoop(
+            self.model,
+            images,
+            rows,
+            classes=len(self._dataset.classes),
+            batch_size=_EVALUATION_BATCH,
+        )
+
+
+def _check(variables: list[Any], arrays: Arrays) -> None:
+    expected = [(tuple(v.shape), v.dtype.as_numpy_dtype) for v in variables]
+    received = [(array.shape, array.dtype.type) for array in arrays]
+    if expected != received:
+        raise Unusable(f"Its variables must be {expected}. Received: {received}.")
+
+
+def _assign(variables: list[Any], arrays: Arrays) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)

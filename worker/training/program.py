@@ -1,0 +1,181 @@
+"""The trainer's command line: alone with a spec, or serving a supervisor.
+
+Owns what the process is: its arguments, its exit codes, and how it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from shared.datasets import materialise
+from shared.errors import FieldError, InvalidInput, TrainyardError
+from shared.protocol import Ready, Run
+from shared.settings import Settings
+from shared.spec import JobSpec, validate
+from worker.training.channel import Channel, Commands
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_STOPPED = 3
+EXIT_ABANDONED = 4
+
+_HELP = """\
+Train one job.
+
+Alone, it reads a job spec (JSON) from standard input and writes events, one JSON object a line,
+to standard output:
+
+  python -m worker.training < spec.json
+  echo '{"model": {"kind": "mlp"}, "epochs": 2}' | python -m worker.training --work-dir out
+
+Checkpoints and artifacts go to the work folder. Ctrl-C saves a checkpoint and ends;
+`--resume` goes on from the newest one.
+
+With --serve it imports TensorFlow, reports `ready` and waits for a supervisor's commands
+(shared/protocol.py).
+"""
+
+_EXIT_CODES = """\
+exit codes:
+  0  training is over, artifacts are written
+  1  the job failed; the `failed` event says why
+  2  wrong usage: arguments or spec
+  3  stopped on request, after a checkpoint
+  4  nobody reads the events, or the supervisor is gone
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the trainer; return its exit code."""
+    options = _parser().parse_args(arguments)
+    return serve() if options.serve else alone(options)
+
+
+def alone(options: argparse.Namespace) -> int:
+    """Train the spec on standard input."""
+    try:
+        run = _read_run(options)
+    except (InvalidInput, TrainyardError) as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    channel = Channel.on_stdout(on_broken=_abandon)
+    started = time.perf_counter()
+    _import_tensorflow()
+    channel.send(_ready(started))
+    return _train(run, channel, threading.Event())
+
+
+def serve() -> int:
+    """Wait for a supervisor's assignment, and train it."""
+    started = time.perf_counter()
+    channel = Channel.on_stdout(on_broken=_abandon)
+    stop = threading.Event()
+    commands = Commands(sys.stdin.buffer, stop=stop, on_end=_abandon)
+    _import_tensorflow()
+    channel.send(_ready(started))
+    return _train(commands.wait_for_run(), channel, stop)
+
+
+def _train(run: Run, channel: Channel, stop: threading.Event) -> NoReturn:
+    """Train to the end, report how it went, and leave the process at once.
+
+    Leaves by `os._exit`: TensorFlow takes a noticeable time to take itself apart, and a
+    supervisor waits for the device.
+    """
+    from worker.training.failures import describe
+    from worker.training.session import Session
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        code = EXIT_STOPPED if Session(run, channel.send, stop).run() else EXIT_DONE
+    except Exception as error:  # noqa: BLE001  whatever it is, the job must end with a reason
+        traceback.print_exc()
+        channel.send(describe(error))
+        code = EXIT_FAILED
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _import_tensorflow() -> None:
+    from worker.training import runtime
+
+    runtime.import_tensorflow()
+
+
+def _ready(started: float) -> Ready:
+    from worker.training import runtime
+
+    return Ready(seconds=time.perf_counter() - started, versions=runtime.versions())
+
+
+def _abandon() -> NoReturn:
+    os._exit(EXIT_ABANDONED)
+
+
+def _read_run(options: argparse.Namespace) -> Run:
+    """Build the assignment from the arguments and standard input.
+
+    Raises:
+        InvalidInput: the spec breaks a rule.
+        TrainyardError: there is no such data set.
+    """
+    spec = _read_spec(sys.stdin.buffer.read())
+    cache = Settings().dataset_cache_dir
+    dataset_dir = options.dataset_dir or materialise(spec.dataset.name, cache)
+    work_dir: Path = options.work_dir
+    work_dir.mkdir(parents=True, exist_ok=True)
+    checkpoints = (work_dir / "checkpoints").glob("*.npz") if options.resume else ()
+    return Run(
+        spec=spec,
+        dataset_dir=dataset_dir,
+        work_dir=work_dir,
+        checkpoints=sorted(checkpoints, reverse=True),
+    )
+
+
+def _read_spec(text: bytes) -> JobSpec:
+    import json
+
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput([FieldError("", f"The spec must be JSON: {error}.")]) from error
+    return validate(JobSpec, document)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m worker.training",
+        description=_HELP,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--serve", action="store_true", help="wait for a supervisor's commands")
+    parser.add_argument(
+        "--dataset-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="data set to train on; default: the spec's, if it is bundled, unpacked under "
+        "$TRAINYARD_DATA_DIR/datasets",
+    )
+    parser.add_argument(
+        "--work-dir",
+        type=Path,
+        metavar="FOLDER",
+        default=Path("trainer-out"),
+        help="where checkpoints/ and artifacts/ go; default: ./trainer-out",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the work folder's newest checkpoint"
+    )
+    return parser
