@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def wait_until(
-    condition: Callable[[], T], timeout_seconds: float = 30.0, *, what: str | None = None
+    condition: Callable[[], T | None], timeout_seconds: float = 30.0, *, what: str | None = None
 ) -> T:
     """Wait until `condition()` is true, and return what it returned.
 

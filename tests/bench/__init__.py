@@ -1,0 +1,1 @@
+"""Measurements against the figures that we hold: `python -m tests.bench`."""
