@@ -60,9 +60,15 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("benches", nargs="*", choices=list(BENCHES), default=list(BENCHES))
+    parser.add_argument("benches", nargs="*", type=_known, default=list(BENCHES), metavar="BENCH")
     parser.add_argument("--samples", type=int, default=20, help="samples of each start")
     return parser.parse_args()
+
+
+def _known(name: str) -> str:
+    if name not in BENCHES:
+        raise argparse.ArgumentTypeError(f"no such bench: {name}; there are {', '.join(BENCHES)}")
+    return name
 
 
 if __name__ == "__main__":
