@@ -1,0 +1,166 @@
+// The job page: curves, live progress, log, confusion matrix.
+import { EpochChart } from "./charts.js";
+import "./common.js";
+import { showConfusion } from "./confusion.js";
+import { count, duration, figure, percent } from "./format.js";
+import { follow, throttled } from "./live.js";
+import { LogView } from "./log.js";
+import { fetchPage, swapRegions } from "./regions.js";
+
+const REFRESH_MS = 1200;
+const ROOM_FOR_ALL_EPOCHS = 40;
+const OVER = ["succeeded", "failed", "cancelled"];
+const data = JSON.parse(document.querySelector("[data-job-data]").textContent);
+const announcer = document.querySelector("[data-announce]");
+const api = `/api/v1/jobs/${data.id}`;
+const epochs = new Map(data.epochs.map((row) => [row.epoch, row]));
+let { status, progress } = data;
+
+// --- curves -----------------------------------------------------------------------------------
+
+const plain = (value) => figure(value, 4);
+const chart = (name, options) => new EpochChart(document.querySelector(`[data-chart="${name}"]`), options);
+const charts = [
+  chart("accuracy", {
+    series: [
+      { key: "train_accuracy", label: "Train", token: "train" },
+      { key: "eval_accuracy", label: "Evaluation", token: "eval", best: "max" },
+    ],
+    format: percent,
+    tick: (value) => `${Number((100 * value).toFixed(2))}\u202f%`,
+    farEnd: "low",
+    limits: [0, 1],
+  }),
+  chart("loss", {
+    series: [
+      { key: "train_loss", label: "Train", token: "train" },
+      { key: "eval_loss", label: "Evaluation", token: "eval" },
+    ],
+    format: plain,
+    farEnd: "high",
+    limits: [0, Infinity],
+  }),
+  chart("rate", {
+    series: [{ key: "learning_rate", label: "By epoch", token: "rate" }],
+    format: plain,
+    farEnd: null,
+    limits: [0, Infinity],
+  }),
+];
+
+function liveEpoch() {
+  if (status !== "running" || !progress || progress.epoch <= lastEpoch() || progress.train_accuracy == null) return null;
+  const inside = progress.phase === "train" ? progress.step / Math.max(progress.steps, 1) : 1;
+  return { at: progress.epoch - 1 + Math.min(Math.max(inside, 0.02), 0.999), values: progress };
+}
+
+const rows = () => [...epochs.values()].sort((a, b) => a.epoch - b.epoch);
+const lastEpoch = () => rows().at(-1)?.epoch ?? 0;
+
+function draw() {
+  const running = !OVER.includes(status);
+  const lastShown = running && data.epochs_total <= ROOM_FOR_ALL_EPOCHS ? data.epochs_total : null;
+  const live = liveEpoch();
+  for (const one of charts) one.setData(rows(), { live, lastEpoch: lastShown });
+}
+
+// --- live progress ----------------------------------------------------------------------------
+
+function sharedDone() {
+  const live = liveEpoch();
+  return Math.max(lastEpoch(), live ? live.at : 0);
+}
+
+function secondsLeft() {
+  const recent = rows().slice(-5).map((row) => row.seconds);
+  if (recent.length === 0) return null;
+  const mean = recent.reduce((sum, value) => sum + value, 0) / recent.length;
+  return mean * Math.max(0, data.epochs_total - sharedDone());
+}
+
+function phaseWords({ phase, step, steps }) {
+  if (phase === "train") return `Training, step ${count(step)} of ${count(steps)}`;
+  return phase === "evaluate" ? "Evaluating" : "Writing the artifacts";
+}
+
+function showProgress() {
+  const line = document.querySelector(".progress-line");
+  if (!line || !progress) return;
+  line.querySelector("progress").value = sharedDone();
+  write(line, "[data-epoch]", Math.min(progress.epoch, data.epochs_total));
+  write(line, "[data-phase]", phaseWords(progress));
+  write(line, "[data-speed]", progress.images_per_second ? `${count(progress.images_per_second)} images/s` : "");
+  const left = secondsLeft();
+  write(line, "[data-eta]", left == null || progress.phase === "finish" ? "" : `about ${duration(left)} left`);
+}
+
+function write(root, selector, text) {
+  const node = root.querySelector(selector);
+  if (node && node.textContent !== String(text)) node.textContent = text;
+}
+
+// --- what the stream brings -------------------------------------------------------------------
+
+const refresh = async () => {
+  const page = await fetchPage(location.pathname);
+  const fresh = JSON.parse(page.querySelector("[data-job-data]").textContent);
+  for (const row of fresh.epochs) epochs.set(row.epoch, row);
+  changeStatus(fresh.status);
+  if (fresh.progress) progress = newer(progress, fresh.progress);
+  swapRegions(page);
+  draw();
+  showProgress();
+  showConfusion(page, api);
+};
+const ask = throttled(refresh, REFRESH_MS);
+
+function newer(a, b) {
+  if (!a) return b;
+  return [b.epoch - a.epoch, b.step - a.step].find((difference) => difference !== 0) < 0 ? a : b;
+}
+
+function changeStatus(next) {
+  if (next === status) return;
+  status = next;
+  announcer.textContent = `The job is ${status}.`;
+}
+
+const stream = follow(`${api}/stream`, {
+  job(job) {
+    if (job.progress) progress = newer(progress, job.progress);
+    if (job.status !== status || job.status !== "running") ask();
+    changeStatus(job.status);
+    draw();
+    showProgress();
+  },
+  epoch(row) {
+    const known = epochs.has(row.epoch);
+    epochs.set(row.epoch, row);
+    if (known) return;
+    announcer.textContent = `Epoch ${row.epoch}: evaluation accuracy ${percent(row.eval_accuracy)}.`;
+    draw();
+    ask();
+  },
+  progress(event) {
+    progress = event;
+    draw();
+    showProgress();
+  },
+  log({ lines }) { log.append(lines); },
+  end() {
+    stream.stop();
+    ask();
+    log.load();
+  },
+}, async () => {
+  await refresh();
+  await log.load();
+  if (OVER.includes(status)) stream.stop();
+});
+
+const log = new LogView(document.querySelector("[data-log]"), document.querySelector("[data-follow]"), `${api}/log`);
+draw();
+showProgress();
+log.load();
+showConfusion(document, api);
+document.addEventListener("yard:changed", ask);
