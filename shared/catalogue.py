@@ -57,6 +57,7 @@ def newest(session: Session) -> list[tuple[Dataset, DatasetVersion]]:
     newest_id = (
         sa.select(sa.func.max(DatasetVersion.id))
         .where(DatasetVersion.dataset_id == Dataset.id)
+        .correlate(Dataset)
         .scalar_subquery()
     )
     rows = session.execute(
