@@ -31,7 +31,9 @@ def fetch(client: Client, job_id: int, artifact: dict[str, Any], folder: Path) -
         Corrupted: it arrived damaged; nothing is left behind.
     """
     name = str(artifact["name"])
-    if Path(name).name != name:  # a server's name must not lead out of the folder
+    if (
+        name in ("", "..") or Path(name).name != name
+    ):  # a server's name must not lead out of the folder
         raise Corrupted(f"The server names a file {name!r}, which is no file name.")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name

@@ -115,7 +115,7 @@ async def _in_thread(function: Callable[[], int]) -> int:
             status = function()
         except _Ended:
             return
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001 - whoever awaits the result gets it
             error = raised
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, status, error)

@@ -94,14 +94,23 @@ def yard_options(
 
 
 def upgrade() -> None:
-    """Bring the database to the revision that this version needs."""
+    """Bring the database to the revision, and to the bundled data sets, of this version."""
+    from shared.catalogue import register_bundled
     from shared.cli.environment import read_settings
+    from shared.database import Database
     from shared.schema import upgrade as upgrade_schema
 
     settings = read_settings()
-    if settings.resolved_database_url.startswith("sqlite"):
+    url = settings.resolved_database_url
+    if url.startswith("sqlite"):
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-    changed = upgrade_schema(settings.resolved_database_url)
+    changed = upgrade_schema(url)
+    database = Database(url)
+    try:
+        with database.write() as session:
+            register_bundled(session)
+    finally:
+        database.dispose()
     print("The database was brought up to date." if changed else "The database is up to date.")
 
 

@@ -27,6 +27,7 @@ import time
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _READ_BYTES = 65536
+_POLL_SECONDS = 0.05
 
 
 def main(arguments: list[str]) -> int:
@@ -71,11 +72,11 @@ def _end(
     """End the program and everything in this process group, this process included."""
     program.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + grace_seconds
-    with open(log_path, "ab", buffering=0) as log:
-        while program.poll() is None and time.monotonic() < deadline:
-            readable, _, _ = select.select([output], [], [], 0.05)
-            if readable:
-                log.write(os.read(output, _READ_BYTES))
+    log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    while program.poll() is None and time.monotonic() < deadline:
+        readable, _, _ = select.select([output], [], [], _POLL_SECONDS)
+        if readable:
+            os.write(log, os.read(output, _READ_BYTES))
     os.killpg(0, signal.SIGKILL)
 
 
