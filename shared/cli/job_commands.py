@@ -85,10 +85,13 @@ def submit(
 
 def _announce(client: Client, job: dict[str, Any], *, watch: bool, as_json: bool) -> None:
     """Say that a job is queued, and go on to watch it if that was asked for."""
+    from shared.cli.text import clean
+
     if job.get("warning"):
         print(job["warning"], file=sys.stderr)
     if not as_json:
-        print(f"job {job['id']} {job['name']} is queued: {client.page_of(job['id'])}")
+        name = clean(job["name"])
+        print(f"job {job['id']} {name} is queued: {client.page_of(job['id'])}")
     elif not watch:
         _print_json(job)
     if watch:
@@ -132,7 +135,8 @@ def jobs(
         items = list(client.items("/jobs", params, at_most=limit))
     if as_json:
         return _print_json(items)
-    return tables.make_console().print(tables.jobs(items, datetime.now(UTC)))
+    console = tables.make_console()
+    return console.print(tables.jobs(items, datetime.now(UTC), console.width))
 
 
 def show(job_id: JobId, as_json: AsJson = False) -> None:

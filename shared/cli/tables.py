@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +21,7 @@ STATUS_STYLES = {
 }
 TRAIN_STYLE, EVAL_STYLE = "blue", "green"  # as in the tutorial
 _PIPED_WIDTH = 200
+_WIDTH_WITH_CURVES = 100
 
 
 def make_console() -> Console:
@@ -39,54 +39,58 @@ def status(name: str) -> Text:
     return Text(name, STATUS_STYLES.get(name, ""))
 
 
-def jobs(items: Iterable[dict[str, Any]], now: datetime) -> Table:
+def jobs(items: Iterable[dict[str, Any]], now: datetime, width: int) -> Table:
     """Return the list of jobs.
 
     Args:
         items: list items of the API.
         now: for their ages.
+        width: of the terminal, in characters; a narrow one gets no curves.
     """
+    with_curves = width >= _WIDTH_WITH_CURVES
     table = _table(
-        ("ID", "right"),
+        ">ID",
         "Status",
         "Name",
         "Model",
-        "Data",
-        ("Rate", "right"),
-        ("Epochs", "right"),
-        ("Best", "right"),
-        ("Took", "right"),
-        ("Age", "right"),
-        "Curve",
+        ">Rate",
+        ">Epochs",
+        ">Best",
+        ">Took",
+        ">Age",
+        *(["Curve"] if with_curves else []),
     )
     for job in items:
         table.add_row(
             str(job["id"]),
             status(job["status"]),
-            job["name"],
-            job["model"],
-            job["dataset"],
+            _shortened(job["name"]),
+            _shortened(job["model"]),
             text.number(job["learning_rate"]),
             f"{job['epochs_done']}/{job['epochs_total']}",
             text.percent(job["best_eval_accuracy"]),
             text.duration(job["duration_seconds"]),
             text.age(job["submitted_at"], now),
-            Text(text.sparkline([point[2] for point in job["curve"]]), EVAL_STYLE),
+            *([_curve(job)] if with_curves else []),
         )
     return table
+
+
+def _curve(job: dict[str, Any]) -> Text:
+    return Text(text.sparkline([point[2] for point in job["curve"]]), EVAL_STYLE)
 
 
 def epochs(rows: Iterable[dict[str, Any]]) -> Table:
     """Return the epochs of a job."""
     table = _table(
-        ("Epoch", "right"),
-        ("Train accuracy", "right"),
-        ("Eval accuracy", "right"),
-        ("Train loss", "right"),
-        ("Eval loss", "right"),
-        ("Rate", "right"),
-        ("Time", "right"),
-        ("Images/s", "right"),
+        ">Epoch",
+        ">Train accuracy",
+        ">Eval accuracy",
+        ">Train loss",
+        ">Eval loss",
+        ">Rate",
+        ">Time",
+        ">Images/s",
     )
     for row in rows:
         table.add_row(
@@ -104,7 +108,7 @@ def epochs(rows: Iterable[dict[str, Any]]) -> Table:
 
 def workers(items: Iterable[dict[str, Any]], now: datetime) -> Table:
     """Return the list of workers, with what each slot does."""
-    table = _table("Name", "State", "Queues", "Slots", ("Heartbeat", "right"), "Host")
+    table = _table("Name", "State", "Queues", "Slots", ">Heartbeat", "Host")
     for worker in items:
         table.add_row(
             worker["name"],
@@ -127,10 +131,10 @@ def datasets(items: Iterable[dict[str, Any]]) -> Table:
     table = _table(
         "Name",
         "Title",
-        ("Train", "right"),
-        ("Test", "right"),
+        ">Train",
+        ">Test",
         "Image",
-        ("Classes", "right"),
+        ">Classes",
         "Version",
     )
     for item in items:
@@ -161,13 +165,20 @@ def facts(pairs: Sequence[tuple[str, Any]]) -> Table:
     grid.add_column(overflow="fold")
     for name, value in pairs:
         if value not in (None, "", text.NOTHING):
-            grid.add_row(name, value if isinstance(value, Text) else str(value))
+            grid.add_row(name, value if isinstance(value, Text) else text.clean(value))
     return grid
 
 
-def _table(*columns: str | tuple[str, str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+def _table(*columns: str) -> Table:
+    """Return an empty table; a column whose name starts with `>` is aligned to the right."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        name, justify = (column, "left") if isinstance(column, str) else column
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        table.add_column(
+            column.removeprefix(">"), justify="right" if column.startswith(">") else "left"
+        )
     return table
+
+
+def _shortened(words: str) -> Text:
+    """Return words that end in an ellipsis where the terminal is too narrow."""
+    return Text(text.clean(words), no_wrap=True, overflow="ellipsis")

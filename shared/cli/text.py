@@ -11,7 +11,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration in its two largest units: `4.2 s`, `3 min 07 s`, `2 h 05 min`, `3 d 04 h`.
+    """Return a duration in its two largest units: `4.2s`, `3m 07s`, `2h 05m`, `3d 04h`.
 
     Args:
         seconds: None gives a dash.
@@ -19,26 +19,26 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
     if seconds < 10:
-        return f"{max(seconds, 0):.1f} s"
+        return f"{max(seconds, 0):.1f}s"
     whole = round(seconds)
     if whole < 60:
-        return f"{whole} s"
+        return f"{whole}s"
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
+        return f"{whole // 60}m {whole % 60:02d}s"
     if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600:02d} h"
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
 
 
 def age(since: str | None, now: datetime) -> str:
-    """Return how long ago an ISO 8601 time was, in its largest unit: `12 s`, `3 min`, `2 d`."""
+    """Return how long ago an ISO 8601 time was, in its largest unit: `12s`, `3m`, `5h`, `2d`."""
     if since is None:
         return NOTHING
     seconds = max((now - moment(since)).total_seconds(), 0.0)
-    for whole, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+    for whole, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= whole:
-            return f"{int(seconds // whole)} {unit}"
-    return f"{int(seconds)} s"
+            return f"{int(seconds // whole)}{unit}"
+    return f"{int(seconds)}s"
 
 
 def moment(text: str) -> datetime:
@@ -56,6 +56,13 @@ def number(value: float | None, digits: int = 4) -> str:
     return NOTHING if value is None else f"{value:.{digits}g}"
 
 
+def clean(words: object) -> str:
+    """Return words from elsewhere as one line that cannot steer the terminal."""
+    return "".join(
+        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(words)
+    )
+
+
 def size(count: int) -> str:
     """Return a number of bytes: `812 B`, `1.4 MB`."""
     value = float(count)
@@ -66,7 +73,7 @@ def size(count: int) -> str:
     return f"{value:.1f} TB"
 
 
-def sparkline(values: Sequence[float], width: int = 10) -> str:
+def sparkline(values: Sequence[float], width: int = 8) -> str:
     """Draw values as blocks, lowest to highest; the newest `width` buckets of equal size.
 
     Args:

@@ -51,7 +51,7 @@ class JobView:
 
     def _headline(self) -> Text:
         job = self.job
-        line = Text(f"job {job['id']} {job['name']}: ")
+        line = Text(f"job {job['id']} {text.clean(job['name'])}: ")
         line.append_text(tables.status(job["status"]))
         if job["status"] == "queued":
             line.append(f" in {job['queue']}", "dim")
@@ -153,7 +153,7 @@ def outcome(job: dict[str, Any]) -> list[str]:
         lines.append(job["outcome_detail"])
     if failure := job["failure"]:
         lines += [f"{failure['kind']}: {failure['evidence']}", str(failure["suggestion"])]
-    return lines
+    return [text.clean(line) for line in lines]
 
 
 def _framed(drawing: curve.Drawing) -> Text:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 
 from shared.cli.stream import Message
+from shared.cli.text import clean
 from shared.cli.view import JobView, epoch_line, outcome
 
 _KINDS_IN_JSON = ("job", "epoch", "progress", "end")
@@ -57,7 +58,7 @@ def _plain(messages: Iterable[Message], view: JobView, console: Console) -> None
         job = view.job
         if job and job["status"] != shown and not view.over:
             shown = job["status"]
-            console.print(f"job {job['id']} {job['name']}: {shown}")
+            console.print(f"job {job['id']} {clean(job['name'])}: {shown}")
         if message.kind == "epoch":
             console.print(epoch_line(message.data, job["epochs_total"]))
 
