@@ -150,6 +150,7 @@ SORTABLE = (
 # What it is filtered by most. Every index of the list carries these too, so that a filter never
 # has to look at rows, however few of a million match (`shared.queries`).
 _FILTERED = ("status", "model", "dataset", "name")
+TAGS_INDEX = "ix_jobs_tags"
 
 
 def list_index_name(column: str) -> str:
@@ -171,7 +172,7 @@ class Job(Base):
         sa.Index("ix_jobs_claim", "status", "queue", sa.desc("priority"), "id"),
         *(_list_index(column) for column in SORTABLE),
         # GIN on PostgreSQL; on SQLite an index of the tags' text, to be read from end to end.
-        sa.Index("ix_jobs_tags", "tags", postgresql_using="gin"),
+        sa.Index(TAGS_INDEX, "tags", postgresql_using="gin"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -12,6 +12,7 @@ we choose.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session, defer
 
-from shared.filters import Cursor, JobFilter, JobQuery
-from shared.models import Job, Status, list_index_name
+from shared.filters import Cursor, JobFilter, JobQuery, Sort
+from shared.models import TAGS_INDEX, Job, Status, list_index_name
 
 # So few rows are sorted faster than they are searched for in an index.
 _FEW = 1000
@@ -76,9 +77,7 @@ def count_by_status(session: Session) -> dict[str, int]:
 
 def count_up_to(session: Session, job_filter: JobFilter, most: int) -> int:
     """Count the jobs that a filter matches, but no further than `most`."""
-    index = _leading_filter(session, job_filter) or "id"
-    matching = _from_index(session, sa.select(Job.id), index)
-    matching = matching.where(*_conditions(session, job_filter)).limit(most)
+    matching = _matching(session, job_filter, "id").limit(most)
     return session.scalar(sa.select(sa.func.count()).select_from(matching.subquery())) or 0
 
 
@@ -88,41 +87,45 @@ def count_up_to(session: Session, job_filter: JobFilter, most: int) -> int:
 def _keys(session: Session, query: JobQuery) -> list[Any]:
     """Return number and sorted value of the page's rows and the one after; nulls come last."""
     column = getattr(Job, query.sort.column)
-    cursor = query.cursor
+    statement = _in_order(_matching(session, query.filter, query.sort.column), query.sort)
+    cursor, wanted = query.cursor, query.limit + 1
     keys: list[Any] = []
     if cursor is None or cursor.value is not None:
-        after = [] if cursor is None else [_after(query, (column, cursor.value))]
-        present = [column.is_not(None)] if column.nullable else []
-        keys += _walk(session, query, [*present, *after], query.limit + 1)
-    missing = query.limit + 1 - len(keys)
-    if column.nullable and missing:
-        after = [_after(query)] if cursor is not None and cursor.value is None else []
-        keys += _walk(session, query, [column.is_(None), *after], missing)
+        present = statement.where(column.is_not(None)) if column.nullable else statement
+        keys += session.execute(_after(present, cursor).limit(wanted)).all()
+    if column.nullable and len(keys) < wanted:
+        missing = statement.where(column.is_(None))
+        if cursor is not None and cursor.value is None:
+            missing = _after(missing, cursor)
+        keys += session.execute(missing.limit(wanted - len(keys))).all()
     return keys
 
 
-def _after(query: JobQuery, *leading: tuple[Any, Any]) -> Condition:
-    """Compare whole rows, so that one index range holds exactly what comes after the cursor."""
-    assert query.cursor is not None
-    pairs = [*leading, (Job.id, query.cursor.job_id)]
+def _in_order(statement: Any, sort: Sort) -> Any:
+    columns = [getattr(Job, name) for name in dict.fromkeys([sort.column, "id"])]
+    statement = statement.add_columns(columns[0].label("value"))
+    return statement.order_by(*(part.desc() if sort.descending else part for part in columns))
+
+
+def _after(statement: Any, cursor: Cursor | None) -> Any:
+    """Compare whole rows, so that one range of the index holds exactly what comes next."""
+    if cursor is None:
+        return statement
+    pairs: list[tuple[Any, Any]] = [(Job.id, cursor.job_id)]
+    if cursor.value is not None:
+        pairs.insert(0, (getattr(Job, cursor.sort.column), cursor.value))
     columns = sa.tuple_(*(column for column, _ in pairs))
     values = sa.tuple_(*(sa.literal(value, column.type) for column, value in pairs))
-    return columns < values if query.sort.descending else columns > values
+    return statement.where(columns < values if cursor.sort.descending else columns > values)
 
 
-def _walk(
-    session: Session, query: JobQuery, conditions: list[Condition], limit: int
-) -> Sequence[Any]:
-    column = getattr(Job, query.sort.column)
-    order = [column] if column is Job.id else [column, Job.id]
-    index = _leading_filter(session, query.filter) or query.sort.column
-    statement = (
-        _from_index(session, sa.select(Job.id, column.label("value")), index)
-        .where(*_conditions(session, query.filter), *conditions)
-        .order_by(*(part.desc() if query.sort.descending else part for part in order))
-        .limit(limit)
-    )
-    return session.execute(statement).all()
+def _matching(session: Session, job_filter: JobFilter, column: str) -> Any:
+    """Select the filter's jobs from one index: that of the order, or that of few numbers."""
+    conditions = _conditions(session, job_filter)
+    few = _few(session, job_filter)
+    if few is not None:
+        conditions, column = [few, *conditions], "id"
+    return _indexed(sa.select(Job.id), list_index_name(column)).where(*conditions)
 
 
 def _rows(session: Session, ids: list[int]) -> list[Job]:
@@ -136,14 +139,13 @@ def _rows(session: Session, ids: list[int]) -> list[Job]:
 
 
 def _conditions(session: Session, job_filter: JobFilter) -> list[Condition]:
-    conditions = _column_conditions(job_filter)
-    conditions += [_has_word(word) for word in job_filter.words]
     lite = _is_sqlite(session)
-    for tag in job_filter.tags:
-        conditions.append(_has_tag_sqlite(session, tag) if lite else _contains(Job.tags, [tag]))
-    for path, value in job_filter.params:
-        conditions.append(_has_param(path, value, lite=lite))
-    return conditions
+    return [
+        *_column_conditions(job_filter),
+        *(_has_word(word, lite=lite) for word in job_filter.words),
+        *(_has_tag(tag, lite=lite) for tag in job_filter.tags),
+        *(_has_param(path, value, lite=lite) for path, value in job_filter.params),
+    ]
 
 
 def _column_conditions(job_filter: JobFilter) -> list[Condition]:
@@ -159,8 +161,11 @@ def _column_conditions(job_filter: JobFilter) -> list[Condition]:
     return conditions
 
 
-def _has_word(word: str) -> Condition:
-    found: Condition = Job.name.icontains(word, autoescape=True)
+def _has_word(word: str, *, lite: bool) -> Condition:
+    pattern = "%" + re.sub(r"([%_\\])", r"\\\1", word) + "%"
+    # SQLite's LIKE ignores case (of ASCII) by itself, twice as fast as by lower().
+    like = Job.name.like if lite else Job.name.ilike
+    found: Condition = like(pattern, escape="\\")
     number = word.removeprefix("#")
     if number.isascii() and number.isdigit() and int(number) < 2**63:
         return sa.or_(found, Job.id == int(number))
@@ -184,43 +189,48 @@ def _contains(column: Any, value: Any) -> Condition:
     return sa.type_coerce(column, JSONB).contains(sa.literal(value, JSONB))
 
 
-def _has_tag_sqlite(session: Session, tag: str) -> Condition:
-    """Few jobs with the tag: their numbers, found in the index of tags; many: look at each."""
+def _has_tag(tag: str, *, lite: bool) -> Condition:
+    if not lite:
+        return _contains(Job.tags, [tag])
     quoted = sa.type_coerce(Job.tags, sa.Text).contains(json.dumps(tag), autoescape=True)
     each = sa.func.json_each(Job.tags).table_valued("value")
-    exact = sa.exists(sa.select(each.c.value).where(each.c.value == tag).correlate(Job))
-    ids = session.scalars(
-        sa.select(Job.id)
-        .with_hint(Job, "INDEXED BY ix_jobs_tags", "sqlite")
-        .where(quoted, exact)
-        .limit(_FEW + 1)
-    ).all()
-    return Job.id.in_(ids) if len(ids) <= _FEW else exact
+    return quoted & sa.exists(sa.select(each.c.value).where(each.c.value == tag).correlate(Job))
 
 
-# --- the choice of an index ---------------------------------------------------------------------
+# --- SQLite's index -----------------------------------------------------------------------------
 
 
 def _is_sqlite(session: Session) -> bool:
     return session.get_bind().dialect.name == "sqlite"
 
 
-def _from_index(session: Session, statement: Any, column: str) -> Any:
-    return statement.with_hint(Job, f"INDEXED BY {list_index_name(column)}", "sqlite")
+def _indexed(statement: Any, name: str) -> Any:
+    return statement.with_hint(Job, f"INDEXED BY {name}", "sqlite")
 
 
-def _leading_filter(session: Session, job_filter: JobFilter) -> str | None:
-    """Return a filter that leaves so few jobs that any order is quickly made of them."""
+def _few(session: Session, job_filter: JobFilter) -> Condition | None:
+    """Return the numbers of the jobs that one of the filters leaves, if they are few."""
     if not _is_sqlite(session):
         return None
-    wanted: dict[str, Any] = {
-        "status": job_filter.status,
-        "model": (job_filter.model,) if job_filter.model is not None else (),
-        "dataset": (job_filter.dataset,) if job_filter.dataset is not None else (),
-    }
-    for name, values in wanted.items():
-        matching = sa.select(Job.id).where(getattr(Job, name).in_(values)).limit(_FEW + 1)
-        found = sa.select(sa.func.count()).select_from(matching.subquery())
-        if values and (session.scalar(found) or 0) <= _FEW:
-            return name
+    for name, values in _indexed_values(job_filter).items():
+        if values and (ids := _few_ids(session, name, getattr(Job, name).in_(values))) is not None:
+            return Job.id.in_(ids)
+    for tag in job_filter.tags:
+        if (ids := _few_ids(session, "tags", _has_tag(tag, lite=True))) is not None:
+            return Job.id.in_(ids)
     return None
+
+
+def _indexed_values(job_filter: JobFilter) -> dict[str, Any]:
+    return {
+        "status": job_filter.status,
+        "model": () if job_filter.model is None else (job_filter.model,),
+        "dataset": () if job_filter.dataset is None else (job_filter.dataset,),
+    }
+
+
+def _few_ids(session: Session, column: str, condition: Condition) -> Sequence[int] | None:
+    index = TAGS_INDEX if column == "tags" else list_index_name(column)
+    statement = _indexed(sa.select(Job.id).where(condition).limit(_FEW + 1), index)
+    ids: Sequence[int] = session.scalars(statement).all()
+    return ids if len(ids) <= _FEW else None
