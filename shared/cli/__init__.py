@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import sys
 
+_INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
+
 
 def main() -> None:
     """Run the command line, and end the process with its exit status."""
-    from shared.cli.app import run
+    try:
+        from shared.cli.app import run
 
-    sys.exit(run())
+        sys.exit(run())
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)

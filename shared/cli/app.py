@@ -15,7 +15,6 @@ from shared.cli.errors import Refused, Unreachable
 from shared.errors import ConfigurationError, InvalidInput, TrainyardError
 
 DONE, FAILED, WRONG_USAGE, UNREACHABLE = 0, 1, 2, 3
-_INTERRUPTED = 130
 
 app = typer.Typer(
     name="trainyard",
@@ -43,8 +42,6 @@ def run() -> int:
         return _complain(error, UNREACHABLE)
     except TrainyardError as error:
         return _complain(error, FAILED)
-    except KeyboardInterrupt:
-        return _INTERRUPTED
     return DONE
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,6 @@ from shared.cli.watch import exit_status, watch
 from shared.settings import Settings
 from shared.yard.addresses import free_port, port_is_free
 from shared.yard.lock import find_holder
-from shared.yard.output import Output
 from shared.yard.parts import YardOptions
 from shared.yard.up import run_with
 
@@ -55,8 +53,9 @@ def run(*, port: int | None, data_dir: Path | None, preset: str, exit_when_done:
     options = YardOptions(settings, _HOST, port or _port(), workers=1)
     console.print(f"Starting a yard in {settings.data_dir} ...")
     demo = _Demo(settings, preset, console)
-    output = Output(settings.data_dir / "logs", sys.stdout, only_own_words=True)
-    return run_with(options, output, lambda url: demo.train_and_serve(url, exit_when_done))
+    return run_with(
+        options, lambda url: demo.train_and_serve(url, exit_when_done), only_own_words=True
+    )
 
 
 def _port() -> int:

@@ -121,7 +121,10 @@ def _program(module: str) -> Callable[[typer.Context], None]:
     """Return a command that becomes `python -m module`, with the arguments it was given."""
 
     def become(context: typer.Context) -> None:
+        from shared.yard.parts import python_environment
+
+        command = [sys.executable, "-m", module, *context.args]
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, "-m", module, *context.args])
+        os.execve(sys.executable, command, dict(os.environ) | python_environment())
 
     return become

@@ -27,7 +27,7 @@ class Output:
     """Lines of all parts, in one place.
 
     Args:
-        logs_dir: folder of the log files; made when there is something to write.
+        logs_dir: folder of the log files; made if missing.
         terminal: stream that people read; None: log files only.
         only_own_words: keep the parts' lines off the terminal, and show only the yard's own.
     """
@@ -35,9 +35,10 @@ class Output:
     def __init__(
         self, logs_dir: Path, terminal: TextIO | None, *, only_own_words: bool = False
     ) -> None:
+        logs_dir.mkdir(parents=True, exist_ok=True)
         self.logs_dir = logs_dir
         self._only_own_words = only_own_words
-        self._files: dict[str, RotatingFileHandler] = {}
+        self._files: dict[str, _LogFile] = {}
         self._terminal = _Terminal(terminal) if terminal else None
         self._colour = terminal is not None and terminal.isatty() and "NO_COLOR" not in os.environ
 
@@ -54,7 +55,7 @@ class Output:
             quiet: keep it off the terminal.
         """
         if part not in self._files:
-            self._files[part] = _open_log(self.log_path(part))
+            self._files[part] = _LogFile(self.log_path(part))
         self._files[part].handle(logging.makeLogRecord({"msg": text}))
         if self._terminal and not quiet and (part == _OWN or not self._only_own_words):
             self._terminal.put(f"{self._prefix(part)} {text}")
@@ -78,13 +79,17 @@ class Output:
         return f"\x1b[{colour}m{prefix}\x1b[0m"
 
 
-def _open_log(path: Path) -> RotatingFileHandler:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = RotatingFileHandler(
-        path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES_KEPT, encoding="utf-8"
-    )
-    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    return file
+class _LogFile(RotatingFileHandler):
+    """A log file that is opened with its first line, and gives up lines on a full disk."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES_KEPT, encoding="utf-8", delay=True
+        )
+        self.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Lose the line: a full disk must not stop the parts, which wait for their output."""
 
 
 class _Terminal:

@@ -105,7 +105,7 @@ def _python(
     stop_seconds: float = _SERVER_STOP_SECONDS,
     extra: Mapping[str, str] | None = None,
 ) -> Part:
-    environment = dict(os.environ) | _python_environment() | dict(extra or {})
+    environment = dict(os.environ) | python_environment() | dict(extra or {})
     environment["TRAINYARD_DATA_DIR"] = str(options.settings.data_dir)
     return Part(
         name=name,
@@ -115,8 +115,8 @@ def _python(
     )
 
 
-def _python_environment() -> dict[str, str]:
-    """Return the variables by which a child imports this very code, from whatever folder.
+def python_environment() -> dict[str, str]:
+    """Return the variables by which a program imports this very code, from whatever folder.
 
     Without the safe path, a folder `web` in the user's current folder would shadow ours.
     """

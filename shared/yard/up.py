@@ -50,15 +50,17 @@ def run(options: YardOptions) -> int:
         FolderTaken: another yard runs in the data folder.
         StartFailed: a part does not come up.
     """
-    return run_with(options, Output(options.settings.data_dir / "logs", sys.stdout), None)
+    return run_with(options, None)
 
 
-def run_with(options: YardOptions, output: Output, when_ready: WhenReady | None) -> int:
+def run_with(
+    options: YardOptions, when_ready: WhenReady | None, *, only_own_words: bool = False
+) -> int:
     """Run the yard, and `when_ready` beside it.
 
     Args:
         options: what to run.
-        output: takes the lines of all parts.
+        only_own_words: whether to show only what the yard itself has to say.
         when_ready: gets the address once the yard is ready; when it returns, the yard stops.
 
     Returns:
@@ -68,8 +70,12 @@ def run_with(options: YardOptions, output: Output, when_ready: WhenReady | None)
         See `run`.
     """
     check(options)
-    options.settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with _locked(options) as lock, closing(output):
+    data_dir = options.settings.data_dir
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (
+        _locked(options) as lock,
+        closing(Output(data_dir / "logs", sys.stdout, only_own_words=only_own_words)) as output,
+    ):
         return asyncio.run(Yard(options, plan(options), output, lock).run(when_ready))
 
 

@@ -120,13 +120,14 @@ def test_a_killed_supervisor_leaves_no_process_and_redis_ends_last(start_yard: S
     assert "handing back 4" in (yard.data_dir / "logs" / "worker.log").read_text()
 
 
-def test_the_supervisor_may_be_killed_at_any_moment_of_its_start(
-    start_yard: StartYard,
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
+def test_the_supervisor_may_be_ended_at_any_moment_of_its_start(
+    start_yard: StartYard, signal_number: signal.Signals
 ) -> None:
     for number, moment in enumerate(["", "migrating", "web starts", "worker starts"]):
         yard = start_yard(folder=f"var{number}")
         wait_until(lambda m=moment, y=yard: m in y.console + "\n".join(y.diary), 20)  # type: ignore[misc]
-        yard.end(signal.SIGKILL)
+        yard.end(signal_number)
 
 
 def test_a_stubborn_part_is_killed_after_its_grace(start_yard: StartYard) -> None:
