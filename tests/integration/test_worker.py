@@ -139,7 +139,7 @@ def yard(service_settings: Settings, database: Database, tmp_path: Path) -> Yard
     return Yard(service_settings, database, tmp_path)
 
 
-def trainer_of(worker: subprocess.Popen[bytes], job_log: str = "") -> psutil.Process:
+def trainer_of(worker: subprocess.Popen[bytes]) -> psutil.Process:
     """Return the trainer that has been at it the longest: the one that trains."""
     children = psutil.Process(worker.pid).children()
     return min(children, key=lambda child: child.create_time())
@@ -411,7 +411,10 @@ def test_the_worker_reports_its_slots_and_signs_off(yard: Yard) -> None:
 
 def test_two_workers_of_one_name_in_one_folder_are_refused(yard: Yard) -> None:
     with yard.worker():
-        wait_until(lambda: (yard.settings.data_dir / "workers" / "w1.lock").exists())
+        wait_until(
+            lambda: "Worker w1 is ready" in (yard.folder / "w1.log").read_text(),
+            what="the first worker is ready",
+        )
         with yard.worker() as second:
             assert second.wait(30) == 2
     assert "TRAINYARD_WORKER_NAME" in (yard.folder / "w1.log").read_text()
