@@ -7,9 +7,11 @@ signal reaches all of them.
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
 
 from shared.queue import TASK_NAME, Bell, make_celery
 from worker.host import Host, ring_for_waiting_work
@@ -47,6 +49,8 @@ def run(host: Host) -> None:
         bell.close()
         log.info("Worker %s is ready: %d slots.", settings.worker_name, host.slot_count)
 
+    # Celery warns root of pickled messages; ours are JSON, and nothing else is accepted.
+    warnings.simplefilter("ignore", SecurityWarning)
     host.start()
     try:
         app.Worker(
