@@ -112,13 +112,19 @@ def workers(items: Iterable[dict[str, Any]], now: datetime) -> Table:
     for worker in items:
         table.add_row(
             worker["name"],
-            "stopped" if worker["stopped_at"] else "running",
+            _worker_state(worker),
             ", ".join(worker["queues"]),
             "\n".join(_slot(slot) for slot in worker["slots"]),
             f"{text.age(worker['heartbeat_at'], now)} ago",
             worker["hostname"],
         )
     return table
+
+
+def _worker_state(worker: dict[str, Any]) -> str:
+    if worker["alive"]:
+        return "running"
+    return "stopped" if worker["stopped_at"] else "lost"
 
 
 def _slot(slot: dict[str, Any]) -> str:
