@@ -155,16 +155,21 @@ class JobQuery:
         )
 
 
-def parse_limit(text: str | None, *, default: int = DEFAULT_LIMIT, most: int = MAX_LIMIT) -> int:
-    """Read the number of rows that a page may have.
+def parse_limit(text: str | None, *, name: str = "limit", most: int = MAX_LIMIT) -> int:
+    """Read a number of rows or lines; the default if there is none.
+
+    Args:
+        text: the argument's value.
+        name: the argument's name, for the error.
+        most: largest value.
 
     Raises:
         InvalidInput: it is no number between 1 and `most`.
     """
     if text is None:
-        return default
+        return DEFAULT_LIMIT
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
-        raise InvalidInput.of("limit", f"Must be an integer from 1 to {most}.", text)
+        raise InvalidInput.of(name, f"Must be an integer from 1 to {most}.", text)
     return int(text)
 
 

@@ -1,0 +1,1 @@
+"""The web application: pages, API, live streams. Imports neither the worker nor TensorFlow."""

@@ -1,0 +1,31 @@
+"""The HTTP API, `/api/v1`: one module for each resource, all on one blueprint.
+
+Views validate at the edge, call `shared`, and return JSON-compatible values; errors are raised
+and become the envelope in `web.errors`.
+"""
+
+from web.api import (
+    artifacts,
+    catalogues,
+    datasets,
+    history,
+    jobs,
+    logs,
+    openapi,
+    streams,
+    workers,
+)
+from web.api.blueprint import bp
+
+__all__ = [
+    "artifacts",
+    "bp",
+    "catalogues",
+    "datasets",
+    "history",
+    "jobs",
+    "logs",
+    "openapi",
+    "streams",
+    "workers",
+]

@@ -1,0 +1,263 @@
+"""The shapes of the API's answers, for its documentation; `shared.records` makes the values.
+
+A test checks real answers against them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from shared.models import Outcome, Status
+from shared.spec import JobSpec
+from shared.spec.fields import SpecModel, spec_field
+
+T = TypeVar("T")
+
+
+class Answer(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Listing(Answer, Generic[T]):
+    """A page of a list; `next_cursor` is null on the last one."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+class Failure(Answer):
+    """Why a job failed, and what to try."""
+
+    kind: str
+    evidence: str
+    suggestion: str
+
+
+class JobItem(Answer):
+    """A job as lists show it. Accuracies are shares from 0 to 1."""
+
+    id: int
+    name: str
+    status: Status
+    preset: str | None
+    tags: list[str]
+    priority: int
+    parent_id: int | None
+    queue: str
+    model: str
+    dataset: str
+    dataset_version: str
+    optimizer: str
+    schedule: str
+    learning_rate: float
+    batch_size: int
+    epochs_total: int
+    epochs_done: int
+    best_eval_accuracy: float | None
+    best_epoch: int | None
+    final_train_accuracy: float | None
+    final_eval_accuracy: float | None
+    final_eval_loss: float | None
+    test_accuracy: float | None
+    submitted_at: AwareDatetime
+    queued_at: AwareDatetime
+    claimed_at: AwareDatetime | None
+    first_step_at: AwareDatetime | None
+    finished_at: AwareDatetime | None
+    duration_seconds: float | None
+    cancel_requested_at: AwareDatetime | None
+    attempt: int
+    crashes: int
+    lost_seconds: float
+    progress: dict[str, Any] | None = Field(description="Where training is, once a second.")
+    failure: Failure | None
+    outcome_detail: str | None
+    curve: list[tuple[int, float, float]] = Field(
+        description="Epoch, train_accuracy and eval_accuracy, at most 64 points."
+    )
+
+
+class JobDetail(JobItem):
+    """A job with its spec, the facts of its run, and its result."""
+
+    spec: JobSpec
+    run_info: dict[str, Any] | None
+    result: dict[str, Any] | None
+    max_attempts: int
+    gpus: int
+
+
+class JobAccepted(JobDetail):
+    """A job just queued; `warning` is there when it will not start at once."""
+
+    warning: str | None = None
+
+
+class JobEdit(SpecModel):
+    """What may change after submission; what is left out stays."""
+
+    name: str | None = spec_field(
+        None, title="Name", description="What lists show.", min_length=1, max_length=200
+    )
+    tags: list[Annotated[str, Field(min_length=1, max_length=50)]] | None = spec_field(
+        None, title="Tags", description="Words to find the job by.", max_length=20
+    )
+    priority: int | None = spec_field(
+        None, title="Priority", description="Higher starts first.", ge=-100, le=100
+    )
+
+
+class EpochRow(Answer):
+    """A finished epoch."""
+
+    epoch: int
+    attempt: int
+    train_accuracy: float
+    train_loss: float | None
+    eval_accuracy: float
+    eval_loss: float | None
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+    recorded_at: AwareDatetime
+    extra: dict[str, Any] | None
+
+
+class EventRow(Answer):
+    """One thing that happened to a job."""
+
+    id: int
+    attempt: int | None
+    at: AwareDatetime
+    kind: str
+    message: str
+    data: dict[str, Any] | None
+
+
+class AttemptRow(Answer):
+    """One worker's try at a job."""
+
+    number: int
+    worker: str
+    slot: int
+    device: str | None
+    claimed_at: AwareDatetime
+    heartbeat_at: AwareDatetime
+    first_step_at: AwareDatetime | None
+    ended_at: AwareDatetime | None
+    outcome: Outcome | None
+    detail: str | None
+    started_epoch: int | None
+    started_step: int | None
+    lost_seconds: float
+
+
+class ArtifactRow(Answer):
+    """A file of a job."""
+
+    name: str
+    kind: str
+    media_type: str
+    bytes: int
+    sha256: str
+    attempt: int
+    epoch: int | None
+    step: int | None
+    created_at: AwareDatetime
+
+
+class WorkerRow(Answer):
+    """A worker as it last reported; `alive` while its heartbeat is fresh."""
+
+    name: str
+    hostname: str
+    pid: int
+    queues: list[str]
+    slots: list[dict[str, Any]]
+    info: dict[str, Any]
+    started_at: AwareDatetime
+    heartbeat_at: AwareDatetime
+    stopped_at: AwareDatetime | None
+    alive: bool
+
+
+class DatasetRow(Answer):
+    """A data set with its newest version."""
+
+    name: str
+    title: str
+    description: str
+    attribution: str
+    version: str
+    train_images: int
+    test_images: int
+    height: int
+    width: int
+    channels: int
+    classes: list[str]
+    created_at: AwareDatetime
+
+
+class DatasetDetail(DatasetRow):
+    """A data set with the content hashes of all its versions, newest first."""
+
+    versions: list[str]
+
+
+class PresetRow(Answer):
+    """A named starting point."""
+
+    name: str
+    title: str
+    description: str
+    spec: JobSpec
+
+
+class KindRow(Answer):
+    """One kind that a part of a spec can be, with its fields as JSON schemas."""
+
+    kind: str
+    title: str
+    description: str
+    fields: list[dict[str, Any]]
+
+
+class LayerRow(Answer):
+    """One row of a model's summary; the shape is without the batch axis."""
+
+    name: str
+    kind: str
+    output_shape: list[int]
+    parameters: int
+
+
+class Validation(Answer):
+    """What a valid submission would become."""
+
+    name: str
+    spec: JobSpec
+    layers: list[LayerRow]
+    parameters: int
+    learning_rates: list[float] = Field(description="Of each epoch, from the first.")
+
+
+class BrokenRule(Answer):
+    """One rule that the input breaks."""
+
+    field: str
+    rule: str
+    received: Any
+
+
+class Problem(Answer):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[BrokenRule]
