@@ -6,7 +6,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.database import utc_now
-from shared.datasets import BUNDLED
 from shared.errors import InvalidInput
 from shared.models import Dataset, DatasetVersion
 from shared.spec.job import DatasetRef
@@ -18,6 +17,8 @@ def register_bundled(session: Session) -> None:
     Args:
         session: a writing session.
     """
+    from shared.datasets import BUNDLED  # brings NumPy, which the web does without
+
     for name, bundled in BUNDLED.items():
         dataset = session.scalar(sa.select(Dataset).where(Dataset.name == name))
         if dataset is None:
