@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sqlalchemy.orm import Session
+
+from shared import jobs
+from shared.errors import NotFound
 from shared.spec.job import JobSpec, JobSubmission
+from shared.spec.presets import PRESETS
 from web.present import kind_name
 
 # Which part of the form a part of the spec stands in. What is not named here, such as a field
@@ -27,13 +32,13 @@ SECTIONS = {
     ),
     "Model": ("model",),
     "Training": (
-        "optimizer",
-        "learning_rate",
-        "schedule",
         "epochs",
         "batch_size",
-        "early_stopping",
+        "learning_rate",
         "seed",
+        "schedule",
+        "optimizer",
+        "early_stopping",
         "precision",
     ),
     "Where it runs": ("resources",),
@@ -42,6 +47,7 @@ SECTIONS = {
 SHOWN_WHEN = {"spec.validation_fraction": ("spec.evaluate_on", "validation")}
 # How a condensed value reads for a field that has none.
 _NOTHING = "–"
+_MAX_DIGITS = 18
 
 Schema = dict[str, Any]
 
@@ -139,6 +145,62 @@ class SpecRow:
     value: str
     unit: str | None
     changed: bool
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What the form starts from.
+
+    Attributes:
+        parent: id and name of the job that is cloned, if one is.
+        preset: the chosen preset, if any.
+        spec: the complete spec that the fields are filled with.
+        about: name, tags and priority.
+    """
+
+    parent: dict[str, Any] | None
+    preset: str | None
+    spec: dict[str, Any]
+    about: dict[str, Any]
+
+    @classmethod
+    def load(cls, session: Session, clone: str | None, preset: str | None) -> NewJob:
+        """Start from another job, or from a preset.
+
+        Args:
+            session: for reading.
+            clone: number of the job to clone, as the URL has it.
+            preset: name of the preset; the first one unless given.
+
+        Raises:
+            NotFound: there is no such job or preset.
+        """
+        if clone is None:
+            name = preset or next(iter(PRESETS))
+            if name not in PRESETS:
+                raise NotFound(f"There is no preset {name!r}; there are: {', '.join(PRESETS)}.")
+            return cls(None, name, PRESETS[name].spec.model_dump(mode="json"), {})
+        if not clone.isdecimal() or len(clone) > _MAX_DIGITS:
+            raise NotFound(f"There is no job {clone!r} to clone.")
+        job = jobs.get(session, int(clone))
+        about = {"name": job.name, "tags": job.tags, "priority": job.priority}
+        return cls({"id": job.id, "name": job.name}, job.preset, job.spec, about)
+
+    @property
+    def sections(self) -> list[Section]:
+        """The form's sections, filled in."""
+        return spec_sections(self.spec)
+
+    @property
+    def about_fields(self) -> list[Field]:
+        """The fields about the job itself, filled in."""
+        return about_fields(self.about)
+
+    @property
+    def data(self) -> str:
+        """What `form.js` starts from, as JSON."""
+        presets = {name: preset.spec.model_dump(mode="json") for name, preset in PRESETS.items()}
+        return as_data({"presets": presets, "parent_id": self.parent and self.parent["id"]})
 
 
 def spec_sections(spec: dict[str, Any]) -> list[Section]:

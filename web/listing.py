@@ -48,8 +48,15 @@ class JobsView:
     datasets: list[str]
 
     @classmethod
-    def load(cls, session: Session, arguments: Iterable[tuple[str, str]]) -> JobsView:
+    def load(
+        cls, session: Session, arguments: Iterable[tuple[str, str]], totals: dict[str, int]
+    ) -> JobsView:
         """Read the page that the URL's arguments ask for.
+
+        Args:
+            session: for reading.
+            arguments: names and values of the URL's query.
+            totals: all jobs, by status.
 
         Raises:
             InvalidInput: an argument is not allowed; names it.
@@ -64,7 +71,7 @@ class JobsView:
             paged=query.cursor is not None,
             jobs=[job_item(job) for job in page.jobs],
             next_cursor=page.next_cursor,
-            counts=_counts(session, query.filter, dict(filters).get("status", "")),
+            counts=_counts(session, query.filter, dict(filters).get("status", ""), totals),
             models=kinds("model"),
             datasets=[dataset.name for dataset, _ in catalogue.newest(session)],
         )
@@ -109,9 +116,10 @@ class JobsView:
         return f"/?{urlencode(kept)}" if kept else "/"
 
 
-def _counts(session: Session, job_filter: JobFilter, tab: str) -> dict[str, int]:
-    """Count for the tabs: all of them where no filter makes that slow."""
+def _counts(
+    session: Session, job_filter: JobFilter, tab: str, totals: dict[str, int]
+) -> dict[str, int]:
+    """Count for the tabs: all of them, unless a filter makes that slow."""
     if replace(job_filter, status=()) != JobFilter():
         return {tab: queries.count_up_to(session, job_filter, COUNT_LIMIT)}
-    counts = queries.count_by_status(session)
-    return {"": sum(counts.values()), **counts}
+    return {"": sum(totals.values()), **totals}

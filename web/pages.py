@@ -1,116 +1,97 @@
 """The pages: each is rendered whole on the server; JavaScript only keeps it fresh.
 
-Owns what a page shows. Must not change anything: every change goes through `/api/v1`.
+Owns which page shows what. Must not change anything: every change goes through `/api/v1`.
 """
 
 from __future__ import annotations
 
-from itertools import groupby
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import sqlalchemy as sa
 from flask import Blueprint, render_template, request
+from flask.blueprints import BlueprintSetupState
 from sqlalchemy.orm import Session
 
-from shared import queries
+from shared import catalogue
+from shared.models import Job
+from shared.records import dataset_row
 from shared.spec.presets import PRESETS
-from web import forms
+from web.dossier import Dossier
+from web.forms import NewJob
 from web.listing import JobsView
+from web.overview import Overview
+from web.present import FILTERS
 from web.yard import current_yard
 
 bp = Blueprint("pages", __name__)
 
-MAX_EPOCH_ROWS = 300
-MAX_CURVE_POINTS = 1000
+
+@bp.record_once
+def _set_up_templates(state: BlueprintSetupState) -> None:
+    state.app.jinja_env.trim_blocks = state.app.jinja_env.lstrip_blocks = True
+    state.app.jinja_env.filters |= {function.__name__: function for function in FILTERS}
+
+
+# Numbers that SQL can hold; others belong to no job.
+_JOB_ID = "int(max=9223372036854775807)"
 
 
 @bp.get("/")
 def jobs() -> str:
     """Show the list of jobs."""
-    with current_yard().database.read() as session:
-        view = JobsView.load(session, request.args.items(multi=True))
-        return render_template("jobs.html", view=view, yard_state=_yard_state(session))
-
-
-@bp.get("/jobs/<int:job_id>")
-def job(job_id: int) -> str:
-    """Show one job."""
-    with current_yard().database.read() as session:
-        return render_template(
-            "job.html", yard_state=_yard_state(session), **_job_context(session, job_id)
-        )
-
-
-def _job_context(session: Session, job_id: int) -> dict[str, Any]:
-    found = queries.job(session, job_id)
-    epochs = queries.epochs(session, job_id)
-    return {
-        "job": found,
-        "data": forms.as_data(
-            {
-                "id": found["id"],
-                "status": found["status"],
-                "progress": found["progress"],
-                "epochs_total": found["epochs_total"],
-                "epochs": epochs,
-            }
-        ),
-        "epochs": epochs,
-        "attempts": queries.attempts(session, job_id),
-        "events": queries.events(session, job_id),
-        "artifacts": queries.artifacts(session, job_id),
-        "spec": {
-            k: list(v)
-            for k, v in groupby(
-                forms.spec_rows(
-                    found["spec"],
-                    None
-                    if found["preset"] not in PRESETS
-                    else PRESETS[found["preset"]].spec.model_dump(mode="json"),
-                ),
-                key=lambda r: r.section,
-            )
-        },
-        "speed": epochs[-1]["images_per_second"] if epochs else None,
-        "failure_title": "Failed: diverged",
-    }
+    with _reading() as (session, overview):
+        counts = current_yard().counts.read(session)
+        view = JobsView.load(session, request.args.items(multi=True), counts)
+        return render_template("jobs.html", view=view, overview=overview)
 
 
 @bp.get("/jobs/new")
 def new_job() -> str:
-    clone = request.args.get("clone", type=int)
-    preset = request.args.get("preset", "hello-world")
-    with current_yard().database.read() as session:
-        parent = queries.job(session, clone) if clone else None
-        spec = parent["spec"] if parent else PRESETS[preset].spec.model_dump(mode="json")
-        values = (
-            {"name": parent["name"], "tags": parent["tags"], "priority": parent["priority"]}
-            if parent
-            else {}
-        )
-        presets = {name: one.spec.model_dump(mode="json") for name, one in PRESETS.items()}
+    """Show the form of a new job, from a preset or from another job."""
+    with _reading() as (session, overview):
+        form = NewJob.load(session, request.args.get("clone"), request.args.get("preset"))
         return render_template(
             "new_job.html",
-            yard_state=_yard_state(session),
-            parent=parent,
-            chosen=parent["preset"] if parent else preset,
+            form=form,
             presets=PRESETS,
-            sections=forms.spec_sections(spec),
-            about=forms.about_fields(values),
-            datasets=[dict(name="mnist", title="MNIST", train_images=60000, test_images=10000)],
-            data=forms.as_data({"presets": presets, "parent_id": clone}),
+            datasets=_datasets(session),
+            overview=overview,
         )
+
+
+@bp.get(f"/jobs/<{_JOB_ID}:job_id>")
+def job(job_id: int) -> str:
+    """Show one job."""
+    with _reading() as (session, overview):
+        dossier = Dossier.load(session, job_id)
+        return render_template("job.html", dossier=dossier, job=dossier.job, overview=overview)
 
 
 @bp.get("/workers")
 def workers() -> str:
-    return ""
+    """Show the workers, and what each of them runs."""
+    with _reading() as (session, overview):
+        running = [slot["job_id"] for slot in overview.slots if slot["job_id"] is not None]
+        found = session.execute(sa.select(Job.id, Job.name).where(Job.id.in_(running)))
+        names = {row.id: row.name for row in found}
+        return render_template("workers.html", names=names, overview=overview)
 
 
 @bp.get("/datasets")
 def datasets() -> str:
-    return ""
+    """Show the data sets."""
+    with _reading() as (session, overview):
+        return render_template("datasets.html", datasets=_datasets(session), overview=overview)
 
 
-def _yard_state(session: Session) -> dict[str, Any]:
-    slots = [{"busy": True}, {"busy": True}, {"busy": False}]
-    return {"slots": slots, "busy": 2, "waiting": 2, "queue_away": False}
+@contextmanager
+def _reading() -> Iterator[tuple[Session, Overview]]:
+    yard = current_yard()
+    with yard.database.read() as session:
+        yield session, Overview.load(session, yard)
+
+
+def _datasets(session: Session) -> list[dict[str, Any]]:
+    return [dataset_row(dataset, version) for dataset, version in catalogue.newest(session)]

@@ -6,9 +6,8 @@ Pure functions of JSON-compatible values. Must not read SQL, settings or the clo
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
-
-from flask import Flask
 
 # Kinds whose everyday spelling does not follow from their name.
 _NAMES = {
@@ -23,6 +22,14 @@ _NAMES = {
     "sgd": "SGD",
     "vgg16": "VGG16",
 }
+_FAILURES = {
+    "data": "The data cannot be used",
+    "diverged": "The loss diverged",
+    "internal": "Something went wrong inside",
+    "lost": "Its workers were lost too often",
+    "out_of_memory": "Out of memory",
+    "timeout": "Out of time",
+}
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 SPARK_WIDTH = 104
 SPARK_HEIGHT = 28
@@ -36,6 +43,11 @@ def kind_name(kind: str | None) -> str:
     return text[:1].upper() + text[1:]
 
 
+def failure_title(kind: str) -> str:
+    """Return a failure's kind as a heading."""
+    return _FAILURES.get(kind, kind_name(kind))
+
+
 def percent(value: float | None, digits: int = 2) -> str:
     """Return a share as a percentage: 0.9872 is "98.72 %"."""
     return "–" if value is None else f"{100 * value:.{digits}f}\u202f%"
@@ -45,9 +57,10 @@ def figure(value: float | None) -> str:
     """Return a number in few digits, never as 1e-05 where decimals can be read."""
     if value is None:
         return "–"
-    if isinstance(value, float) and 0 < abs(value) < 1e-4:
-        return f"{value:.6f}".rstrip("0") if abs(value) >= 1e-6 else f"{value:g}"
-    return f"{value:g}" if abs(value) < 1e6 else f"{value:,.0f}"
+    if abs(value) >= 1e6:
+        return f"{value:,.0f}"
+    text = f"{value:.6g}"
+    return format(Decimal(text), "f") if abs(value) >= 1e-7 else text
 
 
 def loss(value: float | None) -> str:
@@ -64,18 +77,18 @@ def file_size(size: int | None) -> str:
     """Return bytes in the unit that reads best: 180000 is "176 KiB"."""
     if size is None:
         return "–"
-    if size < 1024:
-        return f"{size} B"
-    value, unit = float(size), "B"
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
+    value, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
         value /= 1024
-        if value < 1024:
-            break
-    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
+        units.pop(0)
+    return f"{value:.1f} {units[0]}" if value % 1 > 0 and value < 100 else f"{value:.0f} {units[0]}"
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time span in its two largest units: 125 is "2 min 5 s". `format.js` does the same."""
+    """Return a time span in its two largest units: 125 is "2 min 5 s".
+
+    `format.js` has the same rule for what changes while a page is open; so has `ago`.
+    """
     if seconds is None:
         return "–"
     if seconds < 10:
@@ -91,7 +104,7 @@ def duration(seconds: float | None) -> str:
 
 
 def ago(seconds: float | None) -> str:
-    """Return how long ago something was: 185 is "3 min ago". `format.js` does the same."""
+    """Return how long ago something was: 185 is "3 min ago"."""
     if seconds is None:
         return "–"
     for unit, size in _UNITS:
@@ -161,6 +174,7 @@ FILTERS = (
     ago,
     count,
     duration,
+    failure_title,
     figure,
     file_size,
     kind_name,
@@ -171,9 +185,3 @@ FILTERS = (
     share_done,
     spark,
 )
-
-
-def install(app: Flask) -> None:
-    """Give the templates these filters."""
-    for function in FILTERS:
-        app.add_template_filter(function)

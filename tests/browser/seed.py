@@ -533,7 +533,8 @@ def _add_workers(session: Session, ids: dict[str, int], now: datetime) -> None:
             slots=slots,
             info=versions,
             started_at=now - timedelta(hours=31),
-            heartbeat_at=now,
+            # Ahead, so that it stays alive for as long as somebody looks at the pages.
+            heartbeat_at=now + timedelta(days=1),
             stopped_at=None,
         )
     )

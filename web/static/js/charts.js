@@ -28,10 +28,10 @@ export function interestingRange(values, farEnd) {
   if (farEnd && sorted.length >= 8 && whole > 0) {
     const quarter = Math.floor(sorted.length / 4);
     const near = farEnd === "low" ? high - sorted[quarter] : sorted.at(-1 - quarter) - low;
-    if (near > 0 && whole > 3 * near) {
+    if (near > 0 && whole > 8 * near) {
       return farEnd === "low"
-        ? { low: high - 1.5 * near, high, cut: true }
-        : { low, high: low + 1.5 * near, cut: true };
+        ? { low: high - 2 * near, high, cut: true }
+        : { low, high: low + 2 * near, cut: true };
     }
   }
   return { low, high, cut: false };
@@ -114,7 +114,7 @@ export class EpochChart {
     if (values.length === 0) return this.options.limits.map((limit, index) => (Number.isFinite(limit) ? limit : index));
     const { low, high, cut } = interestingRange(values, this.whole ? null : this.options.farEnd);
     this.cut = cut;
-    const pad = Math.max((high - low) * 0.07, Math.abs(high) * 1e-3, 1e-9);
+    const pad = Math.max((high - low) * 0.07, high - low ? 0 : Math.abs(high) * 0.05, 1e-9);
     const [floor, ceiling] = this.options.limits;
     return [Math.max(floor, low - pad), Math.min(ceiling, high + pad)];
   }
@@ -208,9 +208,9 @@ export class EpochChart {
     item.append(element("i", "swatch"), element("span", "legend-name", label));
     const last = values.at(-1);
     if (last) item.append(element("b", "", this.options.format(last[key])));
-    if (best && values.length > 1) {
+    if (best && last) {
       const top = values.reduce((a, b) => ((best === "max" ? b[key] > a[key] : b[key] < a[key]) ? b : a));
-      item.append(element("span", "legend-best", `best ${this.options.format(top[key])} at ${top.epoch}`));
+      if (top !== last) item.append(element("span", "legend-best", `best ${this.options.format(top[key])} at ${top.epoch}`));
     }
     return item;
   }

@@ -13,7 +13,8 @@ const OVER = ["succeeded", "failed", "cancelled"];
 const data = JSON.parse(document.querySelector("[data-job-data]").textContent);
 const announcer = document.querySelector("[data-announce]");
 const api = `/api/v1/jobs/${data.id}`;
-const epochs = new Map(data.epochs.map((row) => [row.epoch, row]));
+const epochs = new Map();
+takeEpochs(data);
 let { status, progress } = data;
 
 // --- curves -----------------------------------------------------------------------------------
@@ -47,6 +48,14 @@ const charts = [
     limits: [0, Infinity],
   }),
 ];
+
+/** The page holds epochs as rows of plain values, to be small. */
+function takeEpochs({ fields, epochs: found }) {
+  for (const values of found) {
+    const row = Object.fromEntries(fields.map((name, index) => [name, values[index]]));
+    epochs.set(row.epoch, row);
+  }
+}
 
 function liveEpoch() {
   if (status !== "running" || !progress || progress.epoch <= lastEpoch() || progress.train_accuracy == null) return null;
@@ -104,7 +113,7 @@ function write(root, selector, text) {
 const refresh = async () => {
   const page = await fetchPage(location.pathname);
   const fresh = JSON.parse(page.querySelector("[data-job-data]").textContent);
-  for (const row of fresh.epochs) epochs.set(row.epoch, row);
+  takeEpochs(fresh);
   changeStatus(fresh.status);
   if (fresh.progress) progress = newer(progress, fresh.progress);
   swapRegions(page);

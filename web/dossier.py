@@ -1,0 +1,128 @@
+"""Everything the job page shows of one job.
+
+Owns how much of a long job is shown: a curve and a table of many thousand epochs are thinned, so
+that the page stays small. Must not change anything.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared import jobs, records
+from shared.models import Artifact, Attempt, Epoch, JobEvent
+from shared.spec.presets import PRESETS
+from web.forms import SpecRow, as_data, spec_rows
+
+MAX_CURVE_POINTS = 400
+MAX_TABLE_ROWS = 100
+MAX_EVENTS = 200
+# What `job.js` reads of an epoch, in this order.
+_CURVE_FIELDS = (
+    "epoch",
+    "train_accuracy",
+    "eval_accuracy",
+    "train_loss",
+    "eval_loss",
+    "learning_rate",
+    "seconds",
+)
+_SIGNIFICANT_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """One job with all that belongs to it.
+
+    Attributes:
+        job: see `shared.records.job_detail`.
+        epochs: all of them, ascending.
+        attempts, events, artifacts: rows, in order.
+    """
+
+    job: dict[str, Any]
+    epochs: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    artifacts: list[dict[str, Any]]
+
+    @classmethod
+    def load(cls, session: Session, job_id: int) -> Dossier:
+        """Read a job.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        job = jobs.get(session, job_id)
+        epochs = sa.select(Epoch).where(Epoch.job_id == job_id).order_by(Epoch.epoch)
+        attempts = sa.select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number)
+        newest = sa.select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.id.desc())
+        artifacts = sa.select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.name)
+        return cls(
+            job=records.job_detail(job),
+            epochs=[records.epoch_row(row) for row in session.scalars(epochs)],
+            attempts=[records.attempt_row(row) for row in session.scalars(attempts)],
+            events=[records.event_row(row) for row in session.scalars(newest.limit(MAX_EVENTS))],
+            artifacts=[records.artifact_row(row) for row in session.scalars(artifacts)],
+        )
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """The epochs that the table shows, the newest first."""
+        return thinned(self.epochs, MAX_TABLE_ROWS, keep=self.job["best_epoch"])[::-1]
+
+    @property
+    def spec(self) -> dict[str, list[SpecRow]]:
+        """The hyperparameters by section, each marked when it differs from the preset's."""
+        preset = PRESETS.get(self.job["preset"] or "")
+        base = preset.spec.model_dump(mode="json") if preset else None
+        rows = spec_rows(self.job["spec"], base)
+        return {title: list(found) for title, found in groupby(rows, key=lambda row: row.section)}
+
+    @property
+    def images_per_second(self) -> float | None:
+        """The speed of training: of the running epoch, or else of the last one."""
+        progress = self.job["progress"] or {}
+        running = progress.get("images_per_second") if self.job["status"] == "running" else None
+        if running is None and self.epochs:
+            running = self.epochs[-1]["images_per_second"]
+        return running
+
+    @property
+    def data(self) -> str:
+        """What `job.js` starts from, as JSON."""
+        chosen = thinned(self.epochs, MAX_CURVE_POINTS, keep=self.job["best_epoch"])
+        return as_data(
+            {
+                **{name: self.job[name] for name in ("id", "status", "progress", "epochs_total")},
+                "fields": _CURVE_FIELDS,
+                "epochs": [[_short(row[name]) for name in _CURVE_FIELDS] for row in chosen],
+            }
+        )
+
+
+def thinned(
+    rows: list[dict[str, Any]], most: int, *, keep: int | None = None
+) -> list[dict[str, Any]]:
+    """Leave rows out evenly until about `most` are left; the last and epoch `keep` stay."""
+    step = -(-len(rows) // most)
+    if step <= 1:
+        return rows
+    last = len(rows) - 1
+    return [
+        row
+        for index, row in enumerate(rows)
+        if (last - index) % step == 0 or row["epoch"] == keep or index == 0
+    ]
+
+
+def _short(value: float | None) -> float | None:
+    """Round to what a screen can show; NaN, which JSON has no word for, is nothing."""
+    if value is None or isinstance(value, int):
+        return value
+    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
