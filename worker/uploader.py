@@ -168,7 +168,7 @@ class Uploader:
                 if not local.exists():  # overtaken: the trainer keeps its newest only
                     return str(error)
                 problem = str(error)
-            except Exception as error:  # every fsspec backend raises errors of its own kind
+            except Exception as error:  # noqa: BLE001 - every fsspec backend has its own kinds
                 problem = str(error)
             if left == 0 or self._abandoned.wait(pause_seconds):
                 break
@@ -179,5 +179,5 @@ class Uploader:
         for path in paths:
             try:
                 self._store.delete(path)
-            except Exception as error:  # an old checkpoint that stays costs space, no more
+            except Exception as error:  # noqa: BLE001 - one that stays costs space, no more
                 log.warning("Old checkpoint %s was not deleted: %s", path, error)
