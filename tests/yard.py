@@ -17,6 +17,7 @@ from tests.waiting import wait_until
 _ROOT = Path(__file__).parents[1]
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 45.0
+_COMMAND_SECONDS = 150.0
 
 
 @dataclass
@@ -45,6 +46,32 @@ class RunningYard:
         return self.process.wait(_STOP_SECONDS)
 
 
+def command(*arguments: str) -> list[str]:
+    """Return the command line of `trainyard` with these arguments."""
+    return [sys.executable, "-m", "shared.cli", *arguments]
+
+
+def trainyard(
+    *arguments: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `trainyard` to its end, and return its status and what it printed.
+
+    Args:
+        arguments: of the command line.
+        environment: variables beside the test's own.
+    """
+    return subprocess.run(
+        command(*arguments),
+        cwd=_ROOT,
+        env=_environment() | dict(environment or {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_COMMAND_SECONDS,
+        check=False,
+    )
+
+
 def start_yard(
     data_dir: Path,
     *,
@@ -64,18 +91,26 @@ def start_yard(
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
-    command = [sys.executable, "-m", "shared.cli", "up"]
     options = ["--port", str(port), "--data-dir", str(data_dir), "--workers", str(workers)]
     with console_path(data_dir).open("wb") as console:
         process = subprocess.Popen(
-            [*command, *options, *arguments],
+            command("up", *options, *arguments),
             cwd=_ROOT,
-            env=dict(os.environ) | dict(environment or {}),
+            env=_environment() | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
         )
     return RunningYard(f"http://127.0.0.1:{port}", data_dir, process)
+
+
+def _environment() -> dict[str, str]:
+    """Return the test's environment without the developer's own settings."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("TRAINYARD_") or name.startswith("TRAINYARD_TEST_")
+    }
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -31,12 +31,8 @@ def fetch(client: Client, job_id: int, artifact: dict[str, Any], folder: Path) -
         Corrupted: it arrived damaged; nothing is left behind.
     """
     name = str(artifact["name"])
-    if (
-        name in ("", "..") or Path(name).name != name
-    ):  # a server's name must not lead out of the folder
-        raise Corrupted(f"The server names a file {name!r}, which is no file name.")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
+    path = _inside(folder, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
     client.download(f"/jobs/{job_id}/artifacts/{quote(name)}", path)
     with path.open("rb") as file:
         received = hashlib.file_digest(file, "sha256").hexdigest()
@@ -46,3 +42,15 @@ def fetch(client: Client, job_id: int, artifact: dict[str, Any], folder: Path) -
             f"{name} arrived damaged: its hash must be {artifact['sha256']}. Received: {received}."
         )
     return path
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return the path of `name` in `folder`, out of which a server's name must not lead.
+
+    Raises:
+        Corrupted: it would.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or PurePosixPath(name).is_absolute():
+        raise Corrupted(f"The server names a file {name!r}, which lies outside of the job.")
+    return folder.joinpath(*parts)

@@ -182,7 +182,8 @@ def export(
     job_id: JobId,
     file_format: Annotated[Format, typer.Option("--format", help="Of the epochs.")] = Format.CSV,
     artifacts: Annotated[
-        Path | None, typer.Option(help="Folder to fetch the job's files into.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Fetch the job's files, but for checkpoints, into here."),
     ] = None,
 ) -> None:
     """Print a job's epochs, and fetch its files."""
@@ -200,8 +201,8 @@ def _fetch_artifacts(client: Client, job_id: int, folder: Path) -> None:
     from shared.cli.artifacts import fetch
 
     for artifact in client.get(f"/jobs/{job_id}/artifacts")["items"]:
-        path = fetch(client, job_id, artifact, folder)
-        print(path, file=sys.stderr)
+        if artifact["kind"] != "checkpoint":
+            print(fetch(client, job_id, artifact, folder), file=sys.stderr)
 
 
 def datasets(as_json: AsJson = False) -> None:

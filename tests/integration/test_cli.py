@@ -1,0 +1,260 @@
+"""The command line against a real yard: Redis, SQLite, web server, worker, real training."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.services import free_port
+from tests.waiting import wait_until
+from tests.yard import RunningYard, command, running_yard
+from tests.yard import trainyard as run_trainyard
+
+pytestmark = pytest.mark.training
+
+_ROOT = Path(__file__).parents[2]
+_WATCH_SECONDS = 120
+# 600 images: an epoch takes a moment.
+_SMALL = ("--preset", "adam", "--set", "train_fraction=0.01")
+_ENDLESS = (*_SMALL, "--set", "epochs=10000", "--set", "early_stopping.kind=none")
+
+Done = subprocess.CompletedProcess[str]
+Trainyard = Callable[..., Done]
+
+
+@pytest.fixture(scope="module")
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningYard]:
+    with running_yard(tmp_path_factory.mktemp("cli") / "var") as yard:
+        yield yard
+
+
+@pytest.fixture
+def trainyard(yard: RunningYard) -> Trainyard:
+    def run(*arguments: str, status: int = 0, url: str = yard.url) -> Done:
+        done = run_trainyard(*arguments, environment={"TRAINYARD_URL": url})
+        assert done.returncode == status, f"{done.args}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+def _submit(trainyard: Trainyard, *arguments: str) -> int:
+    return int(json.loads(trainyard("submit", *arguments, "--json").stdout)["id"])
+
+
+def _job(trainyard: Trainyard, job_id: int) -> dict[str, Any]:
+    document = json.loads(trainyard("show", str(job_id), "--json").stdout)
+    assert isinstance(document, dict)
+    return document
+
+
+@pytest.fixture(scope="module")
+def finished(yard: RunningYard) -> int:
+    """Give the number of a job that has succeeded."""
+    done = run_trainyard(
+        *("submit", *_SMALL, "--set", "epochs=3", "--set", "early_stopping.kind=none"),
+        *("--name", "three epochs", "--tag", "small", "--watch", "--json"),
+        environment={"TRAINYARD_URL": yard.url},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["type"] == "end"
+    assert last["data"]["status"] == "succeeded"
+    return int(last["data"]["id"])
+
+
+def test_a_watched_job_is_told_line_by_line_and_ends_with_its_result(trainyard: Trainyard) -> None:
+    done = trainyard("submit", *_SMALL, "--set", "epochs=2", "--watch")
+    lines = done.stdout.splitlines()
+    assert "is queued: http://127.0.0.1:" in lines[0]
+    epochs = [line for line in lines if line.startswith("epoch")]
+    assert [line.split()[1] for line in epochs] == ["1/2", "2/2"]
+    assert any("succeeded after" in line and "best accuracy" in line for line in lines)
+
+
+def test_a_job_that_fails_gives_exit_status_1_and_the_reason(trainyard: Trainyard) -> None:
+    limit = ("--set", "resources.max_runtime_seconds=1")
+    done = trainyard("submit", *_ENDLESS, *limit, "--watch", status=1)
+    assert "failed after" in done.stdout
+    assert "timeout: " in done.stdout
+
+
+def test_a_broken_rule_is_named_with_field_and_value_and_nothing_is_queued(
+    trainyard: Trainyard,
+) -> None:
+    before = json.loads(trainyard("jobs", "--json").stdout)
+    done = trainyard(
+        "submit", "--set", "learning_rate=-1", "--set", "model.kind=cnn9", "--set", "no=1", status=2
+    )
+    assert "spec.learning_rate: " in done.stderr
+    assert "Received: -1." in done.stderr
+    assert "spec.no: There is no such field. Received: 1." in done.stderr
+    assert "spec.model" in done.stderr
+    assert json.loads(trainyard("jobs", "--json").stdout) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("submit", "--preset", "none-such"), "preset: Must be one of: hello-world"),
+        (("submit", "--set", "dataset.name=none-such"), "spec.dataset.name: "),
+        (("submit", "--set", "epochs"), "--set: Must be path=value"),
+        (("submit", "--file", "none-such.json"), "--file: Must be a JSON or TOML file"),
+        (("show", "999999"), "999999"),
+        (("watch", "999999"), "999999"),
+        (("jobs", "--sort", "none-such"), "sort"),
+        (("show", "x"), "job_id"),
+        (("none-such",), "none-such"),
+    ],
+)
+def test_wrong_usage_gives_exit_status_2_and_says_what_is_wrong(
+    trainyard: Trainyard, arguments: tuple[str, ...], complaint: str
+) -> None:
+    done = trainyard(*arguments, status=2)
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_server_gives_exit_status_3_and_says_how_to_start_one(trainyard: Trainyard) -> None:
+    done = trainyard("jobs", url=f"http://127.0.0.1:{free_port()}", status=3)
+    assert "cannot be reached" in done.stderr
+    assert "trainyard up" in done.stderr
+
+
+def test_jobs_are_listed_filtered_and_sorted(trainyard: Trainyard, finished: int) -> None:
+    def ids(*arguments: str) -> list[int]:
+        return [job["id"] for job in json.loads(trainyard("jobs", *arguments, "--json").stdout)]
+
+    assert finished in ids()
+    assert ids("--tag", "small") == [finished]
+    assert ids("--q", "three epochs") == [finished]
+    assert finished in ids("--status", "succeeded", "--param", "epochs=3")
+    assert finished not in ids("--status", "failed")
+    assert len(ids("--limit", "1")) == 1
+    assert ids("--sort", "id") == sorted(ids())
+    table = trainyard("jobs", "--tag", "small").stdout.splitlines()
+    assert table[0].split()[:3] == ["ID", "Status", "Name"]
+    assert table[1].split()[:4] == [str(finished), "succeeded", "three", "epochs"]
+
+
+def test_a_job_is_shown_with_its_figures_and_its_curve(trainyard: Trainyard, finished: int) -> None:
+    shown = trainyard("show", str(finished)).stdout
+    job = _job(trainyard, finished)
+    assert [row["epoch"] for row in job["epochs"]] == [1, 2, 3]
+    assert f"{job['best_eval_accuracy'] * 100:.2f}%" in shown
+    assert "shallow_cnn, filters 28, kernel_size 3, dense_units 128" in shown
+    assert "evaluation " in shown
+
+
+def test_epochs_are_exported_as_csv_and_as_json(trainyard: Trainyard, finished: int) -> None:
+    text = trainyard("export", str(finished)).stdout
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    exported = json.loads(trainyard("export", str(finished), "--format", "json").stdout)
+    assert [float(row["eval_accuracy"]) for row in rows] == [
+        row["eval_accuracy"] for row in exported
+    ]
+
+
+def test_files_are_fetched_complete(trainyard: Trainyard, finished: int, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    done = trainyard("export", str(finished), "--artifacts", str(folder))
+    names = {path.name for path in folder.iterdir()}
+    assert any(name.endswith(".keras") for name in names)
+    assert any(name.endswith(".tflite") for name in names)
+    assert not any("checkpoint" in name for name in names)
+    assert set(done.stderr.split()) == {str(folder / name) for name in names}
+    assert all(path.stat().st_size > 0 for path in folder.iterdir())
+    digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    assert len(digests) == len(names)
+
+
+def test_a_retry_is_a_new_job_of_the_same_spec(trainyard: Trainyard, finished: int) -> None:
+    again = json.loads(trainyard("retry", str(finished), "--json").stdout)
+    assert again["id"] != finished
+    assert again["parent_id"] == finished
+    assert trainyard("watch", str(again["id"])).stdout.count("epoch ") >= 3
+    assert _job(trainyard, again["id"])["spec"] == _job(trainyard, finished)["spec"]
+
+
+def test_a_running_job_is_cancelled_and_its_watcher_told(trainyard: Trainyard) -> None:
+    job_id = _submit(trainyard, *_ENDLESS)
+    wait_until(lambda: _job(trainyard, job_id)["epochs_done"] > 0, 60)
+    assert "will stop in a moment" in trainyard("cancel", str(job_id)).stdout
+    assert "cancelled" in trainyard("watch", str(job_id), status=1).stdout
+
+
+def test_a_queued_job_is_cancelled_at_once(trainyard: Trainyard) -> None:
+    job_id = _submit(trainyard, *_SMALL, "--queue", "served-by-nobody", "--priority", "5")
+    assert _job(trainyard, job_id)["priority"] == 5
+    assert trainyard("cancel", str(job_id)).stdout == f"job {job_id} is cancelled\n"
+    assert "cancelled" in trainyard("cancel", str(job_id), status=2).stderr
+
+
+def test_a_watcher_outlives_the_web_server(yard: RunningYard, trainyard: Trainyard) -> None:
+    job_id = _submit(trainyard, *_SMALL, "--set", "epochs=40", "--set", "early_stopping.kind=none")
+    watcher = subprocess.Popen(
+        command("watch", str(job_id)),
+        cwd=_ROOT,
+        env=os.environ | {"TRAINYARD_URL": yard.url},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: _job(trainyard, job_id)["epochs_done"] > 0, 60)
+    for process in psutil.Process(yard.process.pid).children(recursive=True):
+        if "web" in process.cmdline()[2:]:
+            process.kill()
+    output, _ = watcher.communicate(timeout=_WATCH_SECONDS)
+    assert watcher.returncode == 0
+    epochs = [line.split()[1] for line in output.splitlines() if line.startswith("epoch")]
+    assert [int(epoch.partition("/")[0]) for epoch in epochs] == list(range(1, 41))
+
+
+def test_the_catalogues_are_listed(yard: RunningYard, trainyard: Trainyard) -> None:
+    assert "hello-world" in trainyard("presets").stdout
+    assert json.loads(trainyard("presets", "--json").stdout)[0]["spec"]["epochs"] >= 1
+    assert "60,000" in trainyard("datasets").stdout
+    assert json.loads(trainyard("datasets", "--json").stdout)[0]["name"] == "mnist"
+    (worker,) = json.loads(trainyard("workers", "--json").stdout)
+    assert worker["name"] in trainyard("workers").stdout
+
+
+def test_client_commands_import_no_server_library() -> None:
+    code = (
+        "import sys; from shared.cli.app import run; sys.argv = ['trainyard', 'jobs']; run();"
+        "heavy = {'sqlalchemy', 'celery', 'kombu', 'redis', 'alembic', 'flask', 'tensorflow',"
+        " 'numpy', 'pandas'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=_ROOT,
+        env=os.environ | {"TRAINYARD_URL": f"http://127.0.0.1:{free_port()}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+    assert "cannot be reached" in done.stderr
+
+
+def test_help_imports_neither_the_client_nor_pydantic() -> None:
+    code = (
+        "import sys; from shared.cli.app import app; app(['--help'], standalone_mode=False);"
+        "print(sorted({'httpx', 'pydantic', 'rich', 'asyncio'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
