@@ -6,6 +6,7 @@ in at all is `web.auth`'s business.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -37,7 +38,10 @@ _HEADERS = {
 
 def is_loopback(host: str) -> bool:
     """Tell whether a server bound to `host` can be reached from this machine alone."""
-    return host in _LOOPBACK_NAMES or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name: who knows what it means
 
 
 def init_app(app: Flask, settings: Settings, *, bound_host: str) -> None:

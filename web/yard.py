@@ -43,6 +43,13 @@ class Yard:
     live: LiveHub
     counts: StatusCounts
 
+    def close(self) -> None:
+        """End the streams and close all connections."""
+        self.live.close()
+        self.bell.close()
+        self.publisher.close()
+        self.database.dispose()
+
 
 def current_yard() -> Yard:
     """Return the yard of the app that serves this request."""
