@@ -47,6 +47,8 @@ SECTIONS = {
 SHOWN_WHEN = {"spec.validation_fraction": ("spec.evaluate_on", "validation")}
 # How a condensed value reads for a field that has none.
 _NOTHING = "–"
+# The largest 32-bit integer is a limit of machines, not one to think about.
+_LARGEST = 2**31 - 1
 _MAX_DIGITS = 18
 
 Schema = dict[str, Any]
@@ -95,12 +97,12 @@ class Field:
 
     @property
     def bounds(self) -> str:
-        """The allowed range in words, such as "1 to 10,000" or "above 0, up to 1"."""
+        """The allowed range in words, such as "1 to 10,000" or "> 0, ≤ 1"."""
         low, high = _number(self.minimum), _number(self.maximum)
         if low is not None and high is not None and not (self.above or self.below):
-            return f"{low} to {high}"
-        lower = None if low is None else f"{'above' if self.above else 'from'} {low}"
-        upper = None if high is None else f"{'below' if self.below else 'up to'} {high}"
+            return f"{low} to {high}" if self.maximum != _LARGEST else f"from {low}"
+        lower = None if low is None else f"{'>' if self.above else '≥'} {low}"
+        upper = None if high is None else f"{'<' if self.below else '≤'} {high}"
         return ", ".join(part for part in (lower, upper) if part)
 
     @property
@@ -281,7 +283,10 @@ def _shown(field: Field) -> str:
 
 
 def _number(value: float | None) -> str | None:
-    return None if value is None else f"{value:,g}" if abs(value) < 1e6 else f"{value:,.0f}"
+    if value is None:
+        return None
+    text = f"{value:,g}" if abs(value) < 1e6 else f"{value:,.0f}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 @functools.cache

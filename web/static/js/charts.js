@@ -45,6 +45,7 @@ export class EpochChart {
    * @param {(value: number) => string} options.format of values.
    * @param {(value: number) => string} [options.tick] of the axis; like `format` unless given.
    * @param {"low" | "high" | null} options.farEnd see interestingRange.
+   * @param {string} [options.emptyText] shown while there is nothing to draw.
    * @param {[number, number]} options.limits that the axis never leaves.
    */
   constructor(figure, options) {
@@ -56,6 +57,8 @@ export class EpochChart {
     this.lastEpoch = 1;
     this.whole = false;
     this.#addControls();
+    this.empty = element("p", "plot-empty", options.emptyText ?? "");
+    this.plot.append(this.empty);
     this.#build();
     new ResizeObserver(() => this.#resize()).observe(this.plot);
     charts.add(this);
@@ -69,6 +72,7 @@ export class EpochChart {
     this.u.setData(this.#columns(), false);
     this.#showAll();
     this.#writeLegend();
+    this.empty.hidden = rows.length > 0 || live !== null;
   }
 
   rebuild() {

@@ -39,6 +39,12 @@ export function confirm({ title, text, yes, no }) {
   });
 }
 
+/** Go to a job that was just submitted. */
+export function open(job) {
+  if (job.warning) sessionStorage.setItem("warning", job.warning);
+  location.assign(`/jobs/${job.id}`);
+}
+
 const ACTIONS = {
   async cancel({ job, name, status }) {
     const running = status === "running";
@@ -55,12 +61,10 @@ const ACTIONS = {
     toast(changed.status === "cancelled" ? `${name} is cancelled.` : `${name} is being cancelled.`);
   },
   async retry({ job }) {
-    const made = await post(`/api/v1/jobs/${job}/retry`);
-    location.assign(`/jobs/${made.id}`);
+    open(await post(`/api/v1/jobs/${job}/retry`));
   },
   async start({ preset }) {
-    const made = await post("/api/v1/jobs", { preset });
-    location.assign(`/jobs/${made.id}`);
+    open(await post("/api/v1/jobs", { preset }));
   },
 };
 
@@ -103,3 +107,10 @@ document.addEventListener("click", (event) => {
   if (button.matches("[data-theme-toggle]")) toggleTheme();
 });
 keepTicking();
+
+// What the page before had to say of the job that this page shows.
+const warning = sessionStorage.getItem("warning");
+if (warning) {
+  sessionStorage.removeItem("warning");
+  toast(warning);
+}

@@ -1,6 +1,6 @@
 // The form of a new job: collects what was typed, shows the server's errors beside their fields,
 // and previews model and learning rate. What is valid is the server's to say.
-import { toast } from "./common.js";
+import { open, toast } from "./common.js";
 import { count, figure } from "./format.js";
 import { Problem, post } from "./http.js";
 
@@ -8,8 +8,9 @@ const PREVIEW_MS = 300;
 const form = document.querySelector("[data-job-form]");
 const data = JSON.parse(document.querySelector("[data-form-data]").textContent);
 const summary = form.querySelector("[data-error-summary]");
+const newKey = () => crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 // One key for each opening of the form: however often it is sent, it makes one job.
-let key = crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+let key = newKey();
 
 // --- reading and writing ----------------------------------------------------------------------
 
@@ -263,19 +264,27 @@ function showRates(rates) {
 const submit = form.querySelector("[data-submit]");
 let sending = false;
 
+/** Back on the page by the browser's history: what is sent now is another job. */
+function restart() {
+  key = newKey();
+  finish();
+}
+
+function finish() {
+  sending = false;
+  submit.removeAttribute("aria-disabled");
+  submit.textContent = "Start training";
+}
+
 async function start() {
   if (sending) return;
   sending = true;
   submit.setAttribute("aria-disabled", "true");
   submit.textContent = "Starting…";
   try {
-    const job = await post("/api/v1/jobs", collect(), { "Idempotency-Key": key });
-    if (job.warning) sessionStorage.setItem("warning", job.warning);
-    location.assign(`/jobs/${job.id}`);
+    open(await post("/api/v1/jobs", collect(), { "Idempotency-Key": key }));
   } catch (error) {
-    sending = false;
-    submit.removeAttribute("aria-disabled");
-    submit.textContent = "Start training";
+    finish();
     if (!(error instanceof Problem)) throw error;
     if (error.status === 422 || error.status === 400) showErrors(error);
     else toast(error.message, { bad: true });
@@ -295,7 +304,8 @@ form.addEventListener("input", (event) => {
   preview();
 });
 // A browser that comes back to the page brings the typed values along: show what belongs to them.
-addEventListener("pageshow", () => {
+addEventListener("pageshow", (event) => {
+  if (event.persisted) restart();
   for (const select of form.querySelectorAll('[data-path$=".kind"]')) showVariant(select);
   showDependents();
   chosen = form.elements.preset.value;

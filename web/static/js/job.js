@@ -31,6 +31,7 @@ const charts = [
     tick: (value) => `${Number((100 * value).toFixed(2))}\u202f%`,
     farEnd: "low",
     limits: [0, 1],
+    emptyText: OVER.includes(status) ? "No epoch was finished." : "The curves appear here with the first steps of training.",
   }),
   chart("loss", {
     series: [
