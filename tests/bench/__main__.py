@@ -19,9 +19,11 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from tests.bench import jobs, start
+from tests.bench import jobs, lists, start
 from tests.bench.figures import Figure, print_table
 from tests.yard import running_yard
+
+_WIDTH_IN_A_FILE = 140
 
 Bench = Callable[[argparse.Namespace, Path], Iterator[Figure]]
 
@@ -39,13 +41,17 @@ def _jobs(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
         yield from start.web_figures(yard)
 
 
-BENCHES: dict[str, Bench] = {"start": _start, "jobs": _jobs}
+def _lists(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
+    yield from lists.figures(folder, options.rows)
+
+
+BENCHES: dict[str, Bench] = {"start": _start, "jobs": _jobs, "lists": _lists}
 
 
 def main() -> int:
     """Run what was asked for; return the exit status."""
     options = _options()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_IN_A_FILE)
     figures: list[Figure] = []
     for name in options.benches:
         console.print(f"[dim]{name} ...[/]")
@@ -62,6 +68,7 @@ def _options() -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("benches", nargs="*", type=_known, default=list(BENCHES), metavar="BENCH")
     parser.add_argument("--samples", type=int, default=20, help="samples of each start")
+    parser.add_argument("--rows", type=int, default=10_000, help="jobs in the list")
     return parser.parse_args()
 
 

@@ -51,7 +51,7 @@ def print_table(figures: Iterable[Figure], console: Console) -> None:
     table = Table(title="Measured against the figures to hold", title_justify="left")
     for heading in ("figure", "measured", "to hold", "held"):
         table.add_column(heading, no_wrap=heading != "figure")
-    table.add_column("detail")
+    table.add_column("detail", overflow="fold")
     for figure in figures:
         limit = "" if figure.limit is None else f"< {_number(figure.limit)} {figure.unit}".rstrip()
         verdict = "" if figure.limit is None else ("yes" if figure.held else "[bold red]NO[/]")
