@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -30,13 +31,15 @@ class _Ended(Exception):
     """The yard stops, and the demo with it."""
 
 
-def run(*, port: int | None, data_dir: Path | None, preset: str, exit_when_done: bool) -> int:
+def run(
+    body: dict[str, Any], *, port: int | None, data_dir: Path | None, exit_when_done: bool
+) -> int:
     """Show a training job in a yard of its own, or in the one that serves the data folder.
 
     Args:
+        body: the submission.
         port: of the web server; None: the usual one, or a free one if that is taken.
         data_dir: overrides TRAINYARD_DATA_DIR.
-        preset: what to train.
         exit_when_done: end the yard after the job, instead of serving on.
 
     Returns:
@@ -49,10 +52,10 @@ def run(*, port: int | None, data_dir: Path | None, preset: str, exit_when_done:
     console = make_console()
     if holder := find_holder(settings.data_dir):
         console.print(f"A yard serves {settings.data_dir} at {holder.url}.")
-        return _Demo(settings, preset, console).train(holder.url)
+        return _Demo(settings, body, console).train(holder.url)
     options = YardOptions(settings, _HOST, port or _port(), workers=1)
     console.print(f"Starting a yard in {settings.data_dir} ...")
-    demo = _Demo(settings, preset, console)
+    demo = _Demo(settings, body, console)
     return run_with(
         options, lambda url: demo.train_and_serve(url, exit_when_done), only_own_words=True
     )
@@ -63,8 +66,8 @@ def _port() -> int:
 
 
 class _Demo:
-    def __init__(self, settings: Settings, preset: str, console: Console) -> None:
-        self._preset = preset
+    def __init__(self, settings: Settings, body: dict[str, Any], console: Console) -> None:
+        self._body = body
         self._console = console
         self._ended = threading.Event()
         token = settings.token or settings.access_token
@@ -74,9 +77,9 @@ class _Demo:
         """Submit the job, show it to its end, and print its page's address."""
         client = Client(url, self._token)
         with contextlib.closing(client):
-            job = client.post("/jobs", {"preset": self._preset})
+            job = client.post("/jobs", self._body)
             page = client.page_of(job["id"])
-            self._console.print(f"Training {self._preset}; its curves grow at {page}")
+            self._console.print(f"Training {job['name']}; its curves grow at {page}")
             view = watch(Follower(client, job["id"], pause=self._pause).messages(), self._console)
         self._console.print(f"Look at it again: {page}")
         return exit_status(view)

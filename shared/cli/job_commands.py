@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from shared.cli.client import Client
 
 JobId = Annotated[int, typer.Argument(help="Number of the job.", min=1)]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change one field of the spec, such as model.filters=32; may be repeated.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -47,14 +55,7 @@ def register(app: typer.Typer) -> None:
 
 def submit(
     preset: Annotated[str | None, typer.Option(help="Named starting point.")] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PATH=VALUE",
-            help="Change one field of the spec, such as model.filters=32; may be repeated.",
-        ),
-    ] = None,
+    changes: Changes = None,
     file: Annotated[Path | None, typer.Option(help="Submission or spec, as JSON or TOML.")] = None,
     name: Annotated[str | None, typer.Option(help="Name that lists show.")] = None,
     tag: Annotated[

@@ -15,13 +15,13 @@ _SUBMISSION_FIELDS = {"name", "tags", "priority", "preset", "parent_id", "spec"}
 
 def build(
     *,
-    file: Path | None,
-    preset: str | None,
-    changes: Sequence[str],
-    name: str | None,
-    tags: Sequence[str],
-    priority: int | None,
-    queue: str | None,
+    file: Path | None = None,
+    preset: str | None = None,
+    changes: Sequence[str] = (),
+    name: str | None = None,
+    tags: Sequence[str] = (),
+    priority: int | None = None,
+    queue: str | None = None,
 ) -> dict[str, Any]:
     """Build the body; what stands on the command line wins over the file.
 

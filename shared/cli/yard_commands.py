@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shared.cli.job_commands import Changes
+
 if TYPE_CHECKING:
     from shared.yard.parts import YardOptions
 
@@ -66,16 +68,17 @@ def demo(
     ] = None,
     data_dir: DataDir = None,
     preset: Annotated[str, typer.Option(help="What to train.")] = "hello-world",
+    changes: Changes = None,
     exit_when_done: Annotated[
         bool, typer.Option("--exit-when-done", help="End after the job, do not serve on.")
     ] = False,
 ) -> None:
     """Run the yard, train the tutorial's network, and show its curve here and in the browser."""
     from shared.cli.demo import run
+    from shared.cli.submission import build
 
-    raise typer.Exit(
-        run(port=port, data_dir=data_dir, preset=preset, exit_when_done=exit_when_done)
-    )
+    body = build(preset=preset, changes=changes or [])
+    raise typer.Exit(run(body, port=port, data_dir=data_dir, exit_when_done=exit_when_done))
 
 
 def yard_options(

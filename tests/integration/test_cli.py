@@ -26,7 +26,7 @@ pytestmark = pytest.mark.training
 _ROOT = Path(__file__).parents[2]
 _WATCH_SECONDS = 120
 # 600 images: an epoch takes a moment.
-_SMALL = ("--preset", "adam", "--set", "train_fraction=0.01")
+_SMALL = ("--preset", "adam", "--set", "train_fraction=0.01", "--set", "evaluate_on=validation")
 _ENDLESS = (*_SMALL, "--set", "epochs=10000", "--set", "early_stopping.kind=none")
 
 Done = subprocess.CompletedProcess[str]
@@ -219,6 +219,16 @@ def test_a_watcher_outlives_the_web_server(yard: RunningYard, trainyard: Trainya
     assert watcher.returncode == 0
     epochs = [line.split()[1] for line in output.splitlines() if line.startswith("epoch")]
     assert [int(epoch.partition("/")[0]) for epoch in epochs] == list(range(1, 41))
+
+
+def test_the_demo_uses_the_yard_that_serves_its_folder(
+    yard: RunningYard, trainyard: Trainyard
+) -> None:
+    small = ("--set", "train_fraction=0.01", "--set", "epochs=1")
+    done = trainyard("demo", *small, "--data-dir", str(yard.data_dir))
+    assert f"A yard serves {yard.data_dir} at {yard.url}." in done.stdout
+    assert f"Look at it again: {yard.url}/jobs/" in done.stdout
+    assert yard.process.poll() is None
 
 
 def test_the_catalogues_are_listed(yard: RunningYard, trainyard: Trainyard) -> None:

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.training, pytest.mark.usefixtures("no_process_left")]
 
 _ROOT = Path(__file__).parents[2]
 _STOP_SECONDS = 15.0
+_SMALL = ("--set", "train_fraction=0.01", "--set", "epochs=2")
 
 
 def _api(yard: RunningYard, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -36,7 +37,8 @@ def _api(yard: RunningYard, path: str, body: dict[str, Any] | None = None) -> di
 
 
 def _submit(yard: RunningYard, **spec: Any) -> int:
-    small = {"train_fraction": 0.01, "early_stopping": {"kind": "none"}, **spec}
+    small = {"train_fraction": 0.01, "evaluate_on": "validation", **spec}
+    small["early_stopping"] = {"kind": "none"}
     return int(_api(yard, "/jobs", {"preset": "adam", "spec": small})["id"])
 
 
@@ -46,13 +48,13 @@ def _wait_for_epoch(yard: RunningYard, job_id: int) -> None:
 
 def test_a_second_start_continues_the_jobs_of_the_first(tmp_path: Path) -> None:
     with running_yard(tmp_path / "var") as yard:
-        running = _submit(yard, epochs=60)
+        running = _submit(yard, epochs=30)
         waiting = _submit(yard, epochs=2)
         _wait_for_epoch(yard, running)
         yard.process.send_signal(signal.SIGINT)
         assert yard.process.wait(_STOP_SECONDS) == 0
     with running_yard(tmp_path / "var") as yard:
-        for job_id, epochs in ((running, 60), (waiting, 2)):
+        for job_id, epochs in ((running, 30), (waiting, 2)):
             wait_until(lambda i=job_id: _api(yard, f"/jobs/{i}")["status"] == "succeeded", 120)  # type: ignore[misc]
             rows = _api(yard, f"/jobs/{job_id}/epochs")["items"]
             assert [row["epoch"] for row in rows] == list(range(1, epochs + 1))
@@ -108,7 +110,7 @@ def test_the_token_is_asked_for_where_other_machines_are_let_in(tmp_path: Path) 
     environment = {"TRAINYARD_ACCESS_TOKEN": "open-sesame-and-close-again"}
     arguments = ("--host", "0.0.0.0")
     with running_yard(
-        tmp_path / "var", workers=1, arguments=arguments, environment=environment
+        tmp_path / "var", workers=0, arguments=arguments, environment=environment
     ) as yard:
 
         def presets(**more: str) -> subprocess.CompletedProcess[str]:
@@ -131,22 +133,14 @@ def test_a_taken_port_is_named_and_nothing_is_started(tmp_path: Path) -> None:
 
 def test_the_demo_trains_for_real_and_prints_the_pages_address(tmp_path: Path) -> None:
     done = trainyard(
-        *("demo", "--preset", "less-data", "--data-dir", str(tmp_path / "var")),
+        *("demo", *_SMALL, "--data-dir", str(tmp_path / "var")),
         *("--port", str(free_port()), "--exit-when-done"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "epoch  1/10  train " in done.stdout
+    assert "epoch 1/2  train " in done.stdout
     assert "job 1 succeeded after" in done.stdout
     assert "/jobs/1" in done.stdout
     assert "Traceback" not in done.stderr
-
-
-def test_the_demo_uses_the_yard_that_serves_its_folder(tmp_path: Path) -> None:
-    with running_yard(tmp_path / "var") as yard:
-        done = trainyard("demo", "--preset", "less-data", "--data-dir", str(tmp_path / "var"))
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert f"{yard.url}/jobs/1" in done.stdout
-        assert yard.process.poll() is None
 
 
 def test_the_demo_ends_by_ctrl_c_in_mid_training(tmp_path: Path) -> None:

@@ -11,19 +11,6 @@ from shared.cli.submission import build, parse_change, set_at
 from shared.errors import InvalidInput
 
 
-def _build(**given: Any) -> dict[str, Any]:
-    defaults: dict[str, Any] = {
-        "file": None,
-        "preset": None,
-        "changes": [],
-        "name": None,
-        "tags": [],
-        "priority": None,
-        "queue": None,
-    }
-    return build(**{**defaults, **given})
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -55,12 +42,12 @@ def test_a_path_through_a_plain_value_is_refused() -> None:
 
 
 def test_nothing_is_sent_that_was_not_given() -> None:
-    assert _build() == {}
-    assert _build(preset="adam", priority=0) == {"preset": "adam", "priority": 0}
+    assert build() == {}
+    assert build(preset="adam", priority=0) == {"preset": "adam", "priority": 0}
 
 
 def test_changes_of_one_part_come_together() -> None:
-    body = _build(changes=["model.kind=mlp", "model.dropout=0.5"], queue="gpu", tags=["a", "b"])
+    body = build(changes=["model.kind=mlp", "model.dropout=0.5"], queue="gpu", tags=["a", "b"])
     assert body == {
         "tags": ["a", "b"],
         "spec": {"resources": {"queue": "gpu"}, "model": {"kind": "mlp", "dropout": 0.5}},
@@ -70,7 +57,7 @@ def test_changes_of_one_part_come_together() -> None:
 def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "job.toml"
     file.write_text('name = "file"\npreset = "adam"\n[spec]\nepochs = 3\n[spec.model]\nfilters = 8')
-    body = _build(file=file, name="line", changes=["epochs=4"])
+    body = build(file=file, name="line", changes=["epochs=4"])
     assert body == {
         "name": "line",
         "preset": "adam",
@@ -81,7 +68,7 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
 def test_a_file_may_hold_a_bare_spec(tmp_path: Path) -> None:
     file = tmp_path / "spec.json"
     file.write_text('{"epochs": 3}')
-    assert _build(file=file) == {"spec": {"epochs": 3}}
+    assert build(file=file) == {"spec": {"epochs": 3}}
 
 
 @pytest.mark.parametrize(
@@ -94,10 +81,10 @@ def test_a_file_that_is_no_object_is_refused_by_name(
     file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(InvalidInput, match="--file") as caught:
-        _build(file=file)
+        build(file=file)
     assert caught.value.errors[0].received == str(file)
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="No such file"):
-        _build(file=tmp_path / "none.json")
+        build(file=tmp_path / "none.json")
