@@ -74,7 +74,7 @@ def draw(series: Sequence[Series], *, width: int, height: int, last_x: float) ->
             bits[row // _ROWS][column // _COLUMNS] |= _DOTS[column % _COLUMNS][row % _ROWS]
             styles[row // _ROWS][column // _COLUMNS] = line.style
     rows = [
-        [Cell(chr(_BRAILLE + bit), style) for bit, style in zip(*pair, strict=True)]
+        [Cell(chr(_BRAILLE + bit) if bit else " ", style) for bit, style in zip(*pair, strict=True)]
         for pair in zip(bits, styles, strict=True)
     ]
     return Drawing(rows, low, high)

@@ -103,8 +103,13 @@ class JobView:
         return "  ".join(words)
 
     def curve(self) -> list[RenderableType]:
-        """Return train and evaluation accuracy over the epochs, with axes and legend."""
+        """Return train and evaluation accuracy over the epochs, with axes and legend.
+
+        One epoch alone makes no curve: the legend has its figures.
+        """
         rows = [row for _, row in sorted(self.epochs.items())]
+        if len(rows) == 1:
+            return [self._legend(rows)]
         drawing = curve.draw(
             [
                 curve.Series([(row["epoch"], row[name]) for row in rows], style)
@@ -115,7 +120,7 @@ class JobView:
             ],
             width=_CURVE_WIDTH,
             height=_CURVE_HEIGHT,
-            last_x=max(self.job["epochs_total"] if not self.over else rows[-1]["epoch"], 2),
+            last_x=rows[-1]["epoch"] if self.over else self.job["epochs_total"],
         )
         return [_framed(drawing), self._legend(rows)]
 

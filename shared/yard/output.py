@@ -11,6 +11,7 @@ import logging
 import os
 import queue
 import threading
+from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
@@ -28,19 +29,20 @@ class Output:
 
     Args:
         logs_dir: folder of the log files; made if missing.
-        terminal: stream that people read; None: log files only.
+        terminal: gives the stream that people read, asked anew for each line, because a live
+            picture on a terminal replaces `sys.stdout`; None: log files only.
         only_own_words: keep the parts' lines off the terminal, and show only the yard's own.
     """
 
     def __init__(
-        self, logs_dir: Path, terminal: TextIO | None, *, only_own_words: bool = False
+        self, logs_dir: Path, terminal: Callable[[], TextIO] | None, *, only_own_words: bool = False
     ) -> None:
         logs_dir.mkdir(parents=True, exist_ok=True)
         self.logs_dir = logs_dir
         self._only_own_words = only_own_words
         self._files: dict[str, _LogFile] = {}
         self._terminal = _Terminal(terminal) if terminal else None
-        self._colour = terminal is not None and terminal.isatty() and "NO_COLOR" not in os.environ
+        self._colour = terminal is not None and terminal().isatty() and "NO_COLOR" not in os.environ
 
     def log_path(self, part: str) -> Path:
         """Return the log file of a part."""
@@ -95,7 +97,7 @@ class _LogFile(RotatingFileHandler):
 class _Terminal:
     """Writes lines to a stream from a thread of its own."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Callable[[], TextIO]) -> None:
         self._stream = stream
         self._lines: queue.Queue[str | None] = queue.Queue(_QUEUED_LINES)
         self._thread = threading.Thread(target=self._write, name="terminal", daemon=True)
@@ -115,7 +117,8 @@ class _Terminal:
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
             try:
-                self._stream.write(line + "\n")
-                self._stream.flush()
+                stream = self._stream()
+                stream.write(line + "\n")
+                stream.flush()
             except (OSError, ValueError):
                 return  # the terminal is gone; the yard goes on, and its log files with it

@@ -74,7 +74,9 @@ def run_with(
     data_dir.mkdir(parents=True, exist_ok=True)
     with (
         _locked(options) as lock,
-        closing(Output(data_dir / "logs", sys.stdout, only_own_words=only_own_words)) as output,
+        closing(
+            Output(data_dir / "logs", lambda: sys.stdout, only_own_words=only_own_words)
+        ) as output,
     ):
         return asyncio.run(Yard(options, plan(options), output, lock).run(when_ready))
 

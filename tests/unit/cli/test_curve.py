@@ -17,7 +17,7 @@ def _dots(drawing: Drawing) -> set[tuple[int, int]]:
         for y, line in enumerate(_lines(drawing))
         for x, character in enumerate(line)
         for bit in range(8)
-        if (ord(character) - 0x2800) >> bit & 1
+        if character != " " and (ord(character) - 0x2800) >> bit & 1
     }
 
 

@@ -169,7 +169,8 @@ def test_a_terminal_that_stands_still_holds_nothing_up(tmp_path: Path) -> None:
             stands_still.wait(30)
             return super().write(text)
 
-    output = Output(tmp_path, Terminal())
+    terminal = Terminal()
+    output = Output(tmp_path, lambda: terminal)
     for number in range(12_000):
         output.line("web", f"line {number}")
     assert (tmp_path / "web.log").read_text().splitlines()[-1].endswith("line 11999")
@@ -182,7 +183,8 @@ def test_a_terminal_that_is_gone_holds_nothing_up(tmp_path: Path) -> None:
         def write(self, _text: str) -> int:
             raise BrokenPipeError
 
-    output = Output(tmp_path, Terminal())
+    terminal = Terminal()
+    output = Output(tmp_path, lambda: terminal)
     output.line("web", "first")
     output.line("web", "second")
     output.close()
@@ -191,7 +193,7 @@ def test_a_terminal_that_is_gone_holds_nothing_up(tmp_path: Path) -> None:
 
 def test_only_the_yards_own_words_can_be_asked_for(tmp_path: Path) -> None:
     terminal = io.StringIO()
-    output = Output(tmp_path, terminal, only_own_words=True)
+    output = Output(tmp_path, lambda: terminal, only_own_words=True)
     output.line("web", "a request")
     output.say("ready")
     output.close()
