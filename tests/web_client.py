@@ -23,6 +23,7 @@ from web.app import create_app
 from web.yard import KEY, Yard
 
 SUBMITTED = datetime(2026, 1, 1, tzinfo=UTC)
+VERSION = "a" * 64
 
 
 @contextmanager
@@ -57,6 +58,8 @@ def add_datasets(database: Database) -> None:
 def job_values(**changes: Any) -> dict[str, Any]:
     """Return the columns of a job that waits, with some changed."""
     spec = PRESETS["hello-world"].spec
+    document = spec.model_dump(mode="json")
+    document["dataset"]["version"] = VERSION
     return {
         "name": "hello-world",
         "status": Status.QUEUED,
@@ -65,11 +68,11 @@ def job_values(**changes: Any) -> dict[str, Any]:
         "preset": "hello-world",
         "parent_id": None,
         "idempotency_key": None,
-        "spec": spec.model_dump(mode="json"),
+        "spec": document,
         "queue": "default",
         "gpus": 0,
         "dataset": "mnist",
-        "dataset_version": "a" * 64,
+        "dataset_version": VERSION,
         "model": spec.model.kind,
         "optimizer": spec.optimizer.kind,
         "schedule": spec.schedule.kind,

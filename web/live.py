@@ -1,4 +1,4 @@
-"""Live pages: who watches what, and the one thread that tells them.
+"""Live pages: the one thread that tells viewers what happens.
 
 The thread listens to Redis, reads from SQL what changed, once for all viewers, and puts it into
 their mailboxes. SQL stays the truth: a message only says where to look (progress and log lines
@@ -15,7 +15,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,16 +25,15 @@ from shared.database import Database
 from shared.live import Message
 from shared.models import Job, Status
 from shared.records import job_item
+from web.audience import Audience
 from web.changes import Changes
 from web.errors import Busy
 from web.listener import Listener
 from web.streams import (
-    START,
     SYNC,
     JobStream,
     Letter,
     ListStream,
-    Position,
     Stream,
     end_letters,
     epoch_letter,
@@ -54,18 +52,6 @@ _LINGER_SECONDS = 10.0
 _JOBS_AT_ONCE = 500
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Topic:
-    """The viewers of one job, and what they all have been told."""
-
-    streams: set[JobStream] = field(default_factory=set)
-    position: Position = START
-
-    def put(self, letters: list[Letter]) -> None:
-        for stream in self.streams:
-            stream.mailbox.put(letters)
 
 
 class LiveHub:
@@ -87,30 +73,27 @@ class LiveHub:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._max_streams = max_streams
         self._clock = clock
+        self._audience = Audience(max_streams)
         self._closed = threading.Event()
         self._listener = Listener(redis_url, self._closed, clock)
-        self._lock = threading.RLock()
         # Guarded by the lock:
-        self._topics: dict[int, _Topic] = {}
-        self._lists: set[ListStream] = set()
-        self._open_streams = 0
-        self._empty_since = 0.0
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._started = False  # from when on a list misses nothing
+        self._started = False  # from here on nothing that changes is missed
+        self._last_viewer_at = clock()
         # The thread's own:
         self._changes = Changes(clock)
         self._dirty: set[int] = set()
         self._progress: dict[int, dict[str, Any]] = {}
         self._next_poll = 0.0
 
-    # --- for views --------------------------------------------------------------------------
+    # --- for views ------------------------------------------------------------------------------
 
     @property
     def open_streams(self) -> int:
         """How many streams are open."""
-        return self._open_streams
+        return len(self._audience)
 
     @property
     def connected(self) -> bool:
@@ -129,16 +112,13 @@ class LiveHub:
             Busy: there are too many streams.
         """
         stream = JobStream(self._forget, self._database, job_id, after_epoch=after_epoch)
-        with self._lock:
-            self._admit()
-            topic = self._topics.setdefault(job_id, _Topic())
-            topic.streams.add(stream)
+        self._admit(stream)
         try:
             stream.prepare()
         except BaseException:
             stream.close()
             raise
-        topic.position = max(topic.position, stream.position)
+        self._audience.begin_at(stream)
         return stream
 
     def watch_list(self) -> ListStream:
@@ -148,9 +128,8 @@ class LiveHub:
             Busy: there are too many streams.
         """
         stream = ListStream(self._forget)
+        self._admit(stream)
         with self._lock:
-            self._admit()
-            self._lists.add(stream)
             if self._started:
                 stream.mailbox.put([SYNC])
         return stream
@@ -158,43 +137,28 @@ class LiveHub:
     def close(self) -> None:
         """End all streams, and open no new ones."""
         self._closed.set()
-        self._end_all()
+        self._audience.end_all()
 
-    def _admit(self) -> None:
-        if self._closed.is_set():
-            raise Busy("The server is stopping.")
-        if self._open_streams >= self._max_streams:
-            raise Busy(f"All {self._max_streams} live streams are taken; poll instead.")
-        self._open_streams += 1
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="live", daemon=True)
-            self._thread.start()
+    def join(self, timeout_seconds: float) -> None:
+        """Wait for the thread to end, after `close`."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout_seconds)
+
+    def _admit(self, stream: Stream) -> None:
+        with self._lock:
+            if self._closed.is_set():
+                raise Busy("The server is stopping.")
+            self._audience.add(stream)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="live", daemon=True)
+                self._thread.start()
 
     def _forget(self, stream: Stream) -> None:
-        with self._lock:
-            if isinstance(stream, JobStream):
-                known = self._forget_viewer(stream)
-            else:
-                known = stream in self._lists
-                self._lists.discard(stream)  # type: ignore[arg-type]
-            self._open_streams -= known
-            self._empty_since = self._clock()
+        self._audience.remove(stream)
+        self._last_viewer_at = self._clock()
 
-    def _forget_viewer(self, stream: JobStream) -> bool:
-        topic = self._topics.get(stream.job_id, _Topic())
-        known = stream in topic.streams
-        topic.streams.discard(stream)
-        if not topic.streams:
-            self._topics.pop(stream.job_id, None)
-        return known
-
-    def _end_all(self) -> None:
-        with self._lock:
-            viewers = [stream for topic in self._topics.values() for stream in topic.streams]
-            for stream in [*viewers, *self._lists]:
-                stream.end()
-
-    # --- the thread -------------------------------------------------------------------------
+    # --- the thread -----------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
@@ -205,9 +169,6 @@ class LiveHub:
                 if self.connected != connected:
                     self._next_poll = 0.0  # what was said meanwhile, nobody heard
                 self._serve()
-        except Exception:
-            log.exception("The live thread died; its viewers will come back to a new one.")
-            raise
         finally:
             self._listener.close()
             self._over()
@@ -215,27 +176,26 @@ class LiveHub:
     def _wanted(self) -> bool:
         """Tell whether to go on; if not, the next viewer starts a new thread."""
         with self._lock:
-            idle = not self._open_streams and self._clock() - self._empty_since > _LINGER_SECONDS
-            if not idle and not self._closed.is_set():
+            idle_seconds = 0.0 if len(self._audience) else self._clock() - self._last_viewer_at
+            if idle_seconds <= _LINGER_SECONDS and not self._closed.is_set():
                 return True
-            self._thread = None
-            self._started = False
+            self._thread, self._started = None, False
             return False
 
     def _over(self) -> None:
+        """After an error that we do not know: let the viewers come back to a new thread."""
         with self._lock:
-            if self._thread is threading.current_thread():  # died
-                self._thread = None
-                self._started = False
-                self._end_all()
+            died = self._thread is threading.current_thread()
+            if died:
+                self._thread, self._started = None, False
+        if died:
+            self._audience.end_all()
 
     def _take(self, message: Message) -> None:
         if message.type in ("progress", "log"):
-            with self._lock:
-                topic = self._topics.get(message.job_id)
-                if topic is not None:
-                    topic.put([Letter(event_frame(message.type, message.data))])
-        if message.type == "progress" and self._open_streams:
+            letter = Letter(event_frame(message.type, message.data))
+            self._audience.tell_viewers(message.job_id, [letter])
+        if message.type == "progress":
             self._progress[message.job_id] = message.data
         if message.type != "log":
             self._dirty.add(message.job_id)
@@ -256,25 +216,24 @@ class LiveHub:
 
     def _poll(self, session: Session) -> None:
         if not self._started:
-            self._changes = Changes(self._clock)
-            self._changes.start(session)
-            self._progress.clear()
-            self._begin()
-        self._dirty |= self._changes.look(session, list(self._topics))
+            self._begin(session)
+        self._dirty |= self._changes.look(session, self._audience.watched())
         pause = _POLL_WITH_REDIS_SECONDS if self.connected else _POLL_WITHOUT_REDIS_SECONDS
         self._next_poll = self._clock() + pause
 
-    def _begin(self) -> None:
+    def _begin(self, session: Session) -> None:
         """Tell everybody who came before we listened that they may have missed something."""
+        self._changes = Changes(self._clock)
+        self._changes.start(session)
+        self._progress.clear()
         with self._lock:
             self._started = True
-            self._dirty |= self._topics.keys()
-            for stream in self._lists:
-                stream.mailbox.put([SYNC])
+            self._audience.tell_lists(SYNC)
+        self._dirty |= self._audience.watched()
 
     def _send_changed(self, session: Session) -> None:
-        with self._lock:
-            wanted = sorted(self._dirty if self._lists else self._dirty & self._topics.keys())
+        audience = self._audience
+        wanted = sorted(self._dirty if audience.has_lists else self._dirty & audience.watched())
         for start in range(0, len(wanted), _JOBS_AT_ONCE):
             chunk = wanted[start : start + _JOBS_AT_ONCE]
             found = session.scalars(sa.select(Job).where(Job.id.in_(chunk)))
@@ -284,34 +243,25 @@ class LiveHub:
                     self._send(session, jobs[job_id])
                 else:
                     self._send_gone(job_id)
+        for job_id in self._dirty.difference(wanted):
+            self._progress.pop(job_id, None)
         self._dirty.clear()
 
     def _send(self, session: Session, job: Job) -> None:
         if job.status is not Status.RUNNING:
             self._progress.pop(job.id, None)
         progress = self._progress.get(job.id)
-        self._send_to_viewers(session, job, progress)
-        self._send_to_lists(Letter(event_frame("job", with_progress(job_item(job), progress))))
-
-    def _send_to_viewers(self, session: Session, job: Job, progress: dict[str, Any] | None) -> None:
-        with self._lock:
-            topic = self._topics.get(job.id)
-            position = topic.position if topic else START
-        if topic is None:
-            return
-        epochs = [epoch_letter(row) for row in epochs_after(session, job.id, position)]
-        with self._lock:
-            topic.position = max([topic.position, *(letter.position for letter in epochs)])
-            topic.put([*epochs, job_letter(job, progress), *end_letters(job)])
+        position = self._audience.position(job.id)
+        if position is not None:
+            epochs = [epoch_letter(row) for row in epochs_after(session, job.id, position)]
+            letters = [*epochs, job_letter(job, progress), *end_letters(job)]
+            self._audience.tell_viewers(job.id, letters)
+        if self._audience.has_lists:
+            item = with_progress(job_item(job), progress)
+            self._audience.tell_lists(Letter(event_frame("job", item)))
 
     def _send_gone(self, job_id: int) -> None:
         self._progress.pop(job_id, None)
-        self._send_to_lists(Letter(event_frame("gone", {"id": job_id})))
-        with self._lock:
-            topic = self._topics.get(job_id, _Topic())
-            topic.put([Letter(event_frame("end", {"status": None}), last=True)])
-
-    def _send_to_lists(self, letter: Letter) -> None:
-        with self._lock:
-            for stream in self._lists:
-                stream.mailbox.put([letter])
+        self._audience.tell_lists(Letter(event_frame("gone", {"id": job_id})))
+        end = Letter(event_frame("end", {"status": None}), last=True)
+        self._audience.tell_viewers(job_id, [end])

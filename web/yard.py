@@ -19,6 +19,7 @@ from web.counts import StatusCounts
 from web.live import LiveHub
 
 KEY = "yard"
+_JOIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Yard:
     def close(self) -> None:
         """End the streams and close all connections."""
         self.live.close()
+        self.live.join(_JOIN_SECONDS)
         self.bell.close()
         self.publisher.close()
         self.database.dispose()

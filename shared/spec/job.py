@@ -176,7 +176,11 @@ class JobSubmission(SpecModel):
         None, title="Preset", description="Named starting point; `spec` changes it."
     )
     parent_id: int | None = spec_field(
-        None, title="Parent", description="Job that this one was cloned from.", ge=1
+        None,
+        title="Parent",
+        description="Job that this one was cloned from.",
+        ge=1,
+        le=9_223_372_036_854_775_807,  # what SQL's numbers hold
     )
     spec: JobSpec = Field(default_factory=JobSpec, title="Spec")
 
