@@ -49,6 +49,9 @@ SHOWN_WHEN = {"spec.validation_fraction": ("spec.evaluate_on", "validation")}
 _NOTHING = "–"
 # The largest 32-bit integer is a limit of machines, not one to think about.
 _LARGEST = 2**31 - 1
+# Filled in when a job is submitted: no choice, so no difference from a preset.
+_RECORDED = ("spec.dataset.version",)
+_SHOWN_HASH_DIGITS = 12
 _MAX_DIGITS = 18
 
 Schema = dict[str, Any]
@@ -253,7 +256,9 @@ def spec_rows(spec: dict[str, Any], preset: dict[str, Any] | None) -> list[SpecR
             field.title,
             _shown(field),
             field.unit if field.value is not None else None,
-            base is not None and base.get(field.path, field.value) != field.value,
+            base is not None
+            and field.path not in _RECORDED
+            and base.get(field.path, field.value) != field.value,
         )
         for title, field in _leaves(spec)
     ]
@@ -279,6 +284,8 @@ def _shown(field: Field) -> str:
         return kind_name(field.value)
     if isinstance(field.value, bool):
         return "yes" if field.value else "no"
+    if field.path in _RECORDED:
+        return field.text[:_SHOWN_HASH_DIGITS] or _NOTHING
     return field.text or _NOTHING
 
 

@@ -170,6 +170,7 @@ const stream = follow(`${api}/stream`, {
 
 const log = new LogView(document.querySelector("[data-log]"), document.querySelector("[data-follow]"), `${api}/log`);
 draw();
+performance.mark("curves-drawn");
 showProgress();
 log.load();
 showConfusion(document, api);

@@ -23,6 +23,7 @@ export function follow(url, handlers, refresh) {
     if (stopped || document.hidden || source) return;
     source = new EventSource(typeof url === "function" ? url() : url);
     source.onopen = () => {
+      performance.mark("stream-open");
       stopPolling();
       if (missed) refresh();
       missed = false;
