@@ -1,12 +1,12 @@
 """The project's exceptions, all derived from one base.
 
-    TrainyardError
-    +-- InvalidInput       what the caller sent breaks a rule; names field, rule and value
-    +-- NotFound           no such job, dataset, artifact ...
-    +-- Conflict           the request does not fit the present state
-    +-- LeaseLost          this attempt no longer owns its job and must stop
-    +-- QueueUnavailable   Redis cannot be reached
-    +-- ConfigurationError a setting is missing or cannot be used
+TrainyardError
++-- InvalidInput       what the caller sent breaks a rule; names field, rule and value
++-- NotFound           no such job, dataset, artifact ...
++-- Conflict           the request does not fit the present state
++-- LeaseLost          this attempt no longer owns its job and must stop
++-- QueueUnavailable   Redis cannot be reached
++-- ConfigurationError a setting is missing or cannot be used
 """
 
 from __future__ import annotations

