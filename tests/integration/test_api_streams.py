@@ -131,6 +131,9 @@ def test_who_comes_back_is_sent_only_what_is_new(client: FlaskClient) -> None:
     viewer.close()
     assert [event.id for event in events if event.kind == "epoch"] == ["e4", "e5"]
     assert [event.id for event in events if event.kind != "epoch"] == [None, None]
+    first = Viewer(client, f"{path}?after=e4")
+    assert [event.id for event in first.events if event.kind == "epoch"] == ["e5"]
+    first.close()
     answer = client.get(f"/api/v1{path}", headers={"Last-Event-ID": "x"})
     assert answer.status_code == 422
 

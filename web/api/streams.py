@@ -19,6 +19,11 @@ _LAST = Parameter(
     {"type": "string"},
     place="header",
 )
+_AFTER = Parameter(
+    "after",
+    "The same, for a browser's first connection, which cannot set the header.",
+    {"type": "string"},
+)
 
 
 @bp.get(f"{JOB}/stream")
@@ -26,7 +31,7 @@ _LAST = Parameter(
     Operation(
         "Follow a job: events `job`, `epoch`, `progress`, `log`, and `end` when it is over",
         "text/event-stream",
-        parameters=(_LAST,),
+        parameters=(_LAST, _AFTER),
         errors=(404, 422, 503),
     )
 )
@@ -50,12 +55,14 @@ def list_stream() -> Response:
 
 
 def _after_epoch() -> int:
-    text = request.headers.get("Last-Event-ID", "")
+    name, text = "Last-Event-ID", request.headers.get("Last-Event-ID", "")
+    if not text:
+        name, text = "after", request.args.get("after", "")
     if not text:
         return 0
     found = re.fullmatch(r"e([0-9]{1,9})", text)
     if found is None:
-        raise InvalidInput.of("Last-Event-ID", "Must be `e` and the number of an epoch.", text)
+        raise InvalidInput.of(name, "Must be `e` and the number of an epoch.", text)
     return int(found[1])
 
 

@@ -228,7 +228,7 @@ export class EpochChart {
     const epoch = u.data[0][idx];
     const partial = !Number.isInteger(epoch);
     const lines = this.options.series.map((one, index) => {
-      const value = u.data[index + 1][idx] ?? (partial && index === 0 ? u.data.at(-1)[idx] : null);
+      const value = u.data[index + 1][idx] ?? (index === 0 ? u.data.at(-1)[idx] : null);
       if (value == null) return null;
       const line = element("span", `tooltip-line ink-${one.token}`);
       line.append(element("i", "swatch"), element("span", "legend-name", one.label), element("b", "", this.options.format(value)));

@@ -21,34 +21,32 @@ let { status, progress } = data;
 
 const plain = (value) => figure(value, 4);
 const chart = (name, options) => new EpochChart(document.querySelector(`[data-chart="${name}"]`), options);
-const charts = [
-  chart("accuracy", {
-    series: [
-      { key: "train_accuracy", label: "Train", token: "train" },
-      { key: "eval_accuracy", label: "Evaluation", token: "eval", best: "max" },
-    ],
-    format: percent,
-    tick: (value) => `${Number((100 * value).toFixed(2))}\u202f%`,
-    farEnd: "low",
-    limits: [0, 1],
-    emptyText: OVER.includes(status) ? "No epoch was finished." : "The curves appear here with the first steps of training.",
-  }),
-  chart("loss", {
-    series: [
-      { key: "train_loss", label: "Train", token: "train" },
-      { key: "eval_loss", label: "Evaluation", token: "eval" },
-    ],
-    format: plain,
-    farEnd: "high",
-    limits: [0, Infinity],
-  }),
-  chart("rate", {
-    series: [{ key: "learning_rate", label: "By epoch", token: "rate" }],
-    format: plain,
-    farEnd: null,
-    limits: [0, Infinity],
-  }),
-];
+const accuracy = chart("accuracy", {
+  series: [
+    { key: "train_accuracy", label: "Train", token: "train" },
+    { key: "eval_accuracy", label: "Evaluation", token: "eval", best: "max" },
+  ],
+  format: percent,
+  tick: (value) => `${Number((100 * value).toFixed(2))}\u202f%`,
+  farEnd: "low",
+  limits: [0, 1],
+  emptyText: OVER.includes(status) ? "No epoch was finished." : "The curves appear here with the first steps of training.",
+});
+const loss = chart("loss", {
+  series: [
+    { key: "train_loss", label: "Train", token: "train" },
+    { key: "eval_loss", label: "Evaluation", token: "eval" },
+  ],
+  format: plain,
+  farEnd: "high",
+  limits: [0, Infinity],
+});
+const rate = chart("rate", {
+  series: [{ key: "learning_rate", label: "By epoch", token: "rate" }],
+  format: plain,
+  farEnd: null,
+  limits: [0, Infinity],
+});
 
 /** The page holds epochs as rows of plain values, to be small. */
 function takeEpochs({ fields, epochs: found }) {
@@ -71,7 +69,9 @@ function draw() {
   const running = !OVER.includes(status);
   const lastShown = running && data.epochs_total <= ROOM_FOR_ALL_EPOCHS ? data.epochs_total : null;
   const live = liveEpoch();
-  for (const one of charts) one.setData(rows(), { live, lastEpoch: lastShown });
+  for (const one of [accuracy, loss]) one.setData(rows(), { live, lastEpoch: lastShown });
+  // The running epoch's rate is known, and holds for all of it.
+  rate.setData(rows(), { live: live && { ...live, at: progress.epoch }, lastEpoch: lastShown });
 }
 
 // --- live progress ----------------------------------------------------------------------------
@@ -135,7 +135,7 @@ function changeStatus(next) {
   announcer.textContent = `The job is ${status}.`;
 }
 
-const stream = follow(`${api}/stream`, {
+const stream = follow(() => `${api}/stream?after=e${lastEpoch()}`, {
   job(job) {
     if (job.progress) progress = newer(progress, job.progress);
     if (job.status !== status || job.status !== "running") ask();
