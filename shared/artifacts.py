@@ -5,7 +5,6 @@ Owns the confinement of paths to the store's root, in `_url`. Knows nothing of S
 
 from __future__ import annotations
 
-import os
 import uuid
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -36,7 +35,7 @@ class ArtifactStore:
         partial = f"{target}.{uuid.uuid4().hex}.partial"
         try:
             self._fs.put_file(str(local), partial)
-            os.replace(partial, target)
+            Path(partial).replace(target)
         except OSError:
             Path(partial).unlink(missing_ok=True)
             raise
@@ -50,7 +49,7 @@ class ArtifactStore:
         partial = local.with_name(f"{local.name}.{uuid.uuid4().hex}.partial")
         try:
             self._fs.get_file(self._url(path), str(partial))
-            os.replace(partial, local)
+            partial.replace(local)
         except FileNotFoundError as error:
             raise NotFound(f"There is no file {path!r} in the artifact store.") from error
         finally:

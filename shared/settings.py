@@ -88,7 +88,7 @@ class Settings(BaseSettings):
 
     @property
     def redis_socket(self) -> Path:
-        """The embedded Redis's Unix socket; in the temporary folder if the data path is too long."""
+        """The embedded Redis's Unix socket; in the temporary folder if that path is too long."""
         path = self.data_dir / "redis" / "redis.sock"
         if len(str(path).encode()) <= _MAX_SOCKET_PATH_BYTES:
             return path
