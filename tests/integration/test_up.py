@@ -48,13 +48,13 @@ def _wait_for_epoch(yard: RunningYard, job_id: int) -> None:
 
 def test_a_second_start_continues_the_jobs_of_the_first(tmp_path: Path) -> None:
     with running_yard(tmp_path / "var") as yard:
-        running = _submit(yard, epochs=30)
+        running = _submit(yard, epochs=12)
         waiting = _submit(yard, epochs=2)
         _wait_for_epoch(yard, running)
         yard.process.send_signal(signal.SIGINT)
         assert yard.process.wait(_STOP_SECONDS) == 0
     with running_yard(tmp_path / "var") as yard:
-        for job_id, epochs in ((running, 30), (waiting, 2)):
+        for job_id, epochs in ((running, 12), (waiting, 2)):
             wait_until(lambda i=job_id: _api(yard, f"/jobs/{i}")["status"] == "succeeded", 120)  # type: ignore[misc]
             rows = _api(yard, f"/jobs/{job_id}/epochs")["items"]
             assert [row["epoch"] for row in rows] == list(range(1, epochs + 1))
@@ -70,7 +70,7 @@ def test_a_killed_supervisor_takes_everything_along_and_its_jobs_go_on_later(
 ) -> None:
     yard = start_yard(tmp_path / "var")
     wait_for_ready(yard)
-    job_id = _submit(yard, epochs=30)
+    job_id = _submit(yard, epochs=12)
     _wait_for_epoch(yard, job_id)
     parts = psutil.Process(yard.process.pid).children(recursive=True)
     assert len(parts) >= 8  # four wrapped parts, and a trainer
@@ -78,7 +78,7 @@ def test_a_killed_supervisor_takes_everything_along_and_its_jobs_go_on_later(
     with running_yard(tmp_path / "var") as again:
         wait_until(lambda: _api(again, f"/jobs/{job_id}")["status"] == "succeeded", 120)
         rows = _api(again, f"/jobs/{job_id}/epochs")["items"]
-        assert [row["epoch"] for row in rows] == list(range(1, 31))
+        assert [row["epoch"] for row in rows] == list(range(1, 13))
 
 
 def test_several_workers_register_under_names_of_their_own(tmp_path: Path) -> None:
