@@ -103,9 +103,12 @@ def test_an_external_redis_is_used_and_none_started(
 
 def test_the_embedded_redis_listens_on_a_port_where_one_is_asked_for(tmp_path: Path) -> None:
     port = free_port()
-    with running_yard(tmp_path / "var", workers=0, arguments=("--redis-port", str(port))):
-        with redis.Redis(port=port) as client:
-            assert client.ping()
+    arguments = ("--redis-port", str(port))
+    with (
+        running_yard(tmp_path / "var", workers=0, arguments=arguments),
+        redis.Redis(port=port) as client,
+    ):
+        assert client.ping()
 
 
 def test_other_machines_are_let_in_only_with_a_token(tmp_path: Path) -> None:
