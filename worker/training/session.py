@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-import tensorflow as tf
-
 from shared.protocol import Epoch, Event, Finished, Progress, Run, Started, Stopped
 from shared.spec.schedules import learning_rate
 from worker.training import artifacts, data, models, runtime, stopping
@@ -136,7 +134,7 @@ class Session:
             started = time.perf_counter()
             step, totals = self._learner.training.run(
                 rows,
-                tf.constant(rate, tf.float32),
+                rate,
                 Totals(position.loss, position.correct, position.images),
                 start=position.step,
                 stop=stop,
