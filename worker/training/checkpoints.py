@@ -91,8 +91,8 @@ def read(path: Path, spec: JobSpec, dataset_version: str) -> State:
         Unusable: it is damaged, or of another job.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
+            arrays = {name: members[name] for name in members.files}
         meta = json.loads(arrays.pop("meta").tobytes())
         _check(meta, spec, dataset_version)
         return State(
