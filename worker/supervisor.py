@@ -136,11 +136,12 @@ class Supervisor:
         while True:
             if (verdict := self._requested(heartbeat)) is not None:
                 return verdict
-            if self._drain.is_set() and give_up_at is None:
+            pausing = heartbeat.paused.is_set() and not self._drain.is_set()
+            if (pausing or self._drain.is_set()) and give_up_at is None:
                 trainer.send(protocol.Stop())
                 give_up_at = time.monotonic() + self._yard.settings.grace_seconds
             if give_up_at is not None and time.monotonic() > give_up_at:
-                return self._given_back("The worker stopped; there was no time for a checkpoint.")
+                return self._stopped("there was no time for a checkpoint", paused=pausing)
             self._publish_log()
             try:
                 event = trainer.events.get(timeout=_TICK_SECONDS)
@@ -148,6 +149,9 @@ class Supervisor:
                 continue
             if event is None:
                 return self._crashed(describe_exit(trainer.wait(1.0)))
+            if isinstance(event, protocol.Stopped):
+                where = f"saved at epoch {event.epoch}, step {event.step}"
+                return self._stopped(where, paused=pausing)
             if (verdict := self._handle(event)) is not None:
                 return verdict
 
@@ -177,13 +181,10 @@ class Supervisor:
                 self._uploader.put(event)
             case protocol.Finished():
                 return self._succeeded(event)
-            case protocol.Stopped():
-                where = f"epoch {event.epoch}, step {event.step}"
-                return self._given_back(f"The worker stopped; saved at {where}.")
             case protocol.Failed():
                 failure = event.model_dump(exclude={"event"})
                 return Verdict("failed", lambda s: jobs.fail(s, self._lease, failure=failure))
-            case protocol.Ready():
+            case protocol.Ready() | protocol.Stopped():
                 pass
         return None
 
@@ -206,7 +207,11 @@ class Supervisor:
             lambda s: jobs.succeed(s, self._lease, result=result, detail=event.detail),
         )
 
-    def _given_back(self, detail: str) -> Verdict:
+    def _stopped(self, where: str, *, paused: bool) -> Verdict:
+        if paused:
+            detail = f"Stopped on request; {where}."
+            return Verdict("paused", lambda s: jobs.pause(s, self._lease, detail=detail))
+        detail = f"The worker stopped; {where}."
         return Verdict("given back", lambda s: jobs.give_back(s, self._lease, detail=detail))
 
     def _crashed(self, evidence: str) -> Verdict:
