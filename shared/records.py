@@ -51,6 +51,7 @@ _ITEM = [
     "finished_at",
     "duration_seconds",
     "cancel_requested_at",
+    "pause_requested_at",
     "attempt",
     "crashes",
     "lost_seconds",
@@ -78,6 +79,7 @@ _EVENT = [
     "attempt",
     "at",
     "kind",
+    "actor",
     "message",
     "data",
 ]
@@ -117,6 +119,8 @@ _WORKER = [
     "started_at",
     "heartbeat_at",
     "stopped_at",
+    "drain_requested_at",
+    "drain_reason",
 ]
 _VERSION = [
     "version",

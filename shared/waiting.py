@@ -47,7 +47,7 @@ class Wait:
     Attributes:
         reason: `queue_away`, `no_worker`, `no_queue`, `no_gpu`, `draining`, `ahead` or `starting`.
         sentence: the same for a person.
-        position: place among the jobs that wait for the same slots, from 1.
+        position: place in its queue, from 1.
         start_seconds: forecast of the time until it starts; None if nothing is known.
         remedies: what would help.
     """
@@ -102,13 +102,12 @@ def explain(session: Session, *, lease_seconds: float, queue_away: bool) -> dict
     workers = seen(session, lease_seconds)
     places = [place for worker in workers if worker.takes_jobs for place in _places(worker)]
     starts = _forecast(session, waiting, places)
-    ahead: dict[tuple[str, int], int] = defaultdict(int)
+    ahead: dict[str, int] = defaultdict(int)
     found: dict[int, Wait] = {}
     for job in waiting:
-        position = ahead[job.queue, job.gpus] + 1
-        ahead[job.queue, job.gpus] += 1
+        ahead[job.queue] += 1
         found[job.id] = _explain(
-            job, position, workers, places, starts.get(job.id), queue_away=queue_away
+            job, ahead[job.queue], workers, places, starts[job.id], queue_away=queue_away
         )
     return found
 
@@ -131,7 +130,7 @@ def _explain(
         return Wait("queue_away", sentence, position)
     if not fitting:
         return _nowhere(job, position, workers)
-    if position == 1 and any(place.job_id is None for place in fitting):
+    if start_seconds == 0.0:
         return Wait("starting", "A slot is free; it starts in a moment.", position, 0.0)
     sentence = f"{_ahead(position - 1)} {_on(job, fitting)}{_about(start_seconds)}."
     remedies = [] if position == 1 else [_to_the_front(job)]

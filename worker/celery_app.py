@@ -15,6 +15,7 @@ from celery.exceptions import SecurityWarning
 
 from shared.queue import TASK_NAME, Bell, make_celery
 from worker.host import Host, ring_for_waiting_work
+from worker.spot import SpotWatcher
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def run(host: Host) -> None:
 
     @signals.worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
     def _drain(**_: Any) -> None:
-        host.drain.set()
+        host.begin_stop()
 
     @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
     def _ready(**_: Any) -> None:
@@ -51,6 +52,7 @@ def run(host: Host) -> None:
 
     # Celery warns root of pickled messages; ours are JSON, and nothing else is accepted.
     warnings.simplefilter("ignore", SecurityWarning)
+    spot = _watch_spot(host)
     host.start()
     try:
         app.Worker(
@@ -63,4 +65,16 @@ def run(host: Host) -> None:
             quiet=True,
         ).start()
     finally:
+        if spot is not None:
+            spot.stop()
         host.stop()
+
+
+def _watch_spot(host: Host) -> SpotWatcher | None:
+    """Drain when the cloud says that it takes this machine away, if it is to be asked."""
+    settings = host.yard.settings
+    if settings.spot == "off":
+        return None
+    watcher = SpotWatcher(settings.spot, host.begin_stop, base_url=settings.spot_url)
+    watcher.start()
+    return watcher

@@ -10,6 +10,7 @@ import queue
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import jobs
+from shared import jobs, workers
 from shared.database import utc_now
 from shared.errors import ConfigurationError, QueueUnavailable
 from shared.jobs import Lease, Slot
@@ -30,6 +31,9 @@ from worker.recorder import is_outage
 from worker.standby import Standby
 from worker.supervisor import Supervisor, Yard
 from worker.trainer_process import TrainerProcess
+
+# How soon a request to drain is seen.
+_LOOK_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +65,8 @@ class Host:
     ) -> None:
         settings = yard.settings
         self.yard = yard
-        self.drain = threading.Event()
+        self.drain = threading.Event()  # take no job, and hand back those that run
+        self._stopping = threading.Event()  # drain, and never take one again
         self._lock_file: IO[str] | None = None
         self._slots = [
             _slot_state(settings.worker_name, index, settings.queue_names, device, spawn)
@@ -70,7 +75,7 @@ class Host:
         self._free: queue.SimpleQueue[SlotState] = queue.SimpleQueue()
         for state in self._slots:
             self._free.put(state)
-        self._heartbeat = threading.Thread(target=self._report_until_drained, daemon=True)
+        self._heartbeat = threading.Thread(target=self._report_until_stopped, daemon=True)
         self._changed = threading.Event()
 
     @property
@@ -101,10 +106,15 @@ class Host:
         finally:
             self._free.put(state)
 
-    def stop(self) -> None:
-        """End the standby trainers and sign off; running attempts have ended by now."""
+    def begin_stop(self) -> None:
+        """Hand back the running jobs and take no more; safe in a signal handler."""
+        self._stopping.set()
         self.drain.set()
         self._changed.set()
+
+    def stop(self) -> None:
+        """End the standby trainers and sign off; running attempts have ended by now."""
+        self.begin_stop()
         if self._heartbeat.is_alive():
             self._heartbeat.join(self.yard.settings.heartbeat_seconds)
         for state in self._slots:
@@ -153,11 +163,34 @@ class Host:
 
     # --- the row in `workers` -------------------------------------------------------------------
 
-    def _report_until_drained(self) -> None:
-        while not self.drain.is_set():
-            self._changed.wait(self.yard.settings.heartbeat_seconds)
+    def _report_until_stopped(self) -> None:
+        report_at = 0.0
+        while not self._stopping.is_set():
+            changed = self._changed.wait(_LOOK_SECONDS)
             self._changed.clear()
-            self._report()
+            self._obey_drain()
+            if changed or time.monotonic() >= report_at:
+                self._report()
+                report_at = time.monotonic() + self.yard.settings.heartbeat_seconds
+
+    def _obey_drain(self) -> None:
+        """Begin or end to drain, as people ask; a worker that stops drains anyway."""
+        try:
+            with self.yard.database.read() as session:
+                wanted = workers.drain_requested(session, self.yard.settings.worker_name)
+        except SQLAlchemyError as error:
+            log.warning("The worker cannot look whether it shall drain: %s", error)
+            return
+        if self._stopping.is_set() or wanted == self.drain.is_set():
+            return
+        if wanted:
+            log.info("The worker drains: it hands its jobs back and takes no more.")
+            self.drain.set()
+        else:
+            log.info("The worker takes jobs again.")
+            self.drain.clear()
+            for state in self._slots:
+                state.standby.refill()
 
     def _report(self, *, started: bool = False, stopped: bool = False) -> None:
         try:
@@ -236,8 +269,8 @@ def _machine() -> dict[str, Any]:
 
 def _write_row(session: Session, row: dict[str, Any], *, started: bool, stopped: bool) -> None:
     values = {**row, "heartbeat_at": utc_now(), "stopped_at": utc_now() if stopped else None}
-    if started:
-        values["started_at"] = utc_now()
+    if started:  # whoever starts it anew wants it to work
+        values |= {"started_at": utc_now(), "drain_requested_at": None, "drain_reason": None}
     changed = session.execute(
         sa.update(Worker).where(Worker.name == row["name"]).values(**values).returning(Worker.name)
     ).first()

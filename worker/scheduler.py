@@ -34,7 +34,7 @@ ROLE = "scheduler"
 _PAUSE_SECONDS = 1.0
 _LEADER_SECONDS = 10.0
 # More messages than this for one queue help nobody: a worker empties the queue in one go.
-_MAX_RINGS = 16
+_MAX_RINGS = 4
 
 log = logging.getLogger(__name__)
 
