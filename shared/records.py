@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from shared import doctor
 from shared.models import (
     Artifact,
     Attempt,
@@ -153,8 +154,9 @@ def job_item(job: Job) -> dict[str, Any]:
 
 
 def job_detail(job: Job) -> dict[str, Any]:
-    """Return a job with its spec, its run's facts and its result."""
-    return _pick(job, _DETAIL)
+    """Return a job with its spec, its run's facts, its result, and the doctor's correction."""
+    correction = doctor.correct(job.failure["kind"], job.spec) if job.failure else None
+    return _pick(job, _DETAIL) | {"correction": correction and correction.as_dict()}
 
 
 def epoch_row(epoch: Epoch) -> dict[str, Any]:
