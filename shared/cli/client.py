@@ -108,6 +108,14 @@ class Client:
                 return self._document(self._request("POST", path, json=body, headers=headers))
         return self._document(self._request("POST", path, json=body, headers=headers))
 
+    def patch(self, path: str, body: Any) -> Any:
+        """Change what lies at `path`, and return it; raises as `get`."""
+        return self._document(self._request("PATCH", path, json=body))
+
+    def delete(self, path: str) -> Any:
+        """Delete what lies at `path`, and return the answer; raises as `get`."""
+        return self._document(self._request("DELETE", path))
+
     def items(
         self, path: str, params: Mapping[str, Any], *, at_most: int | None
     ) -> Iterator[dict[str, Any]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from flask import Response
+from sqlalchemy.orm import Session
 
 from shared import workers
 from shared.spec import validate
@@ -26,20 +27,24 @@ def list_workers() -> Any:
 
 
 @bp.post("/workers/<name>/drain")
-@documented(Operation("Drain a worker", None, status=204, body=schemas.Drain, errors=(404, 422)))
+@documented(Operation("Drain a worker", schemas.WorkerRow, body=schemas.Drain, errors=(404, 422)))
 def drain(name: str) -> Any:
     """Ask a worker to hand its jobs back and to take no more."""
     said = validate(schemas.Drain, read_json(default={})).reason
     reason = f"Asked by {current_actor()}" + (f": {said}" if said else ".")
-    with current_yard().database.write() as session:
-        workers.request_drain(session, name, reason=reason)
-    return Response(status=204)
+    return _changed(lambda session: workers.request_drain(session, name, reason=reason), name)
 
 
 @bp.delete("/workers/<name>/drain")
-@documented(Operation("Let a worker take jobs again", None, status=204, errors=(404,)))
+@documented(Operation("Let a worker take jobs again", schemas.WorkerRow, errors=(404,)))
 def end_drain(name: str) -> Any:
     """End the draining of a worker."""
-    with current_yard().database.write() as session:
-        workers.end_drain(session, name)
-    return Response(status=204)
+    return _changed(lambda session: workers.end_drain(session, name), name)
+
+
+def _changed(change: Callable[[Session], None], name: str) -> Any:
+    yard = current_yard()
+    with yard.database.write() as session:
+        change(session)
+        found = workers.seen(session, yard.settings.lease_seconds)
+        return next(one.row() for one in found if one.worker.name == name)
