@@ -48,7 +48,11 @@ def _yard(data_dir: Path, port: int, behaviours: list[str]) -> int:
         return Part(name, [*command, str(port), *behaviours], os.environ, _GRACE_SECONDS)
 
     plan = parts.Plan(
-        real.redis, part("database"), [part("web"), part("scheduler")], [part("worker")]
+        redis=real.redis,
+        migrations=part("database"),
+        web=part("web"),
+        scheduler=part("scheduler"),
+        workers=[part("worker")],
     )
     with mock.patch.object(up, "plan", return_value=plan):
         try:

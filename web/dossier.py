@@ -32,6 +32,19 @@ _CURVE_FIELDS = (
     "learning_rate",
     "seconds",
 )
+# What `job.js` reads of the job.
+_JOB_FIELDS = (
+    "id",
+    "status",
+    "progress",
+    "epochs_total",
+    "name",
+    "tags",
+    "priority",
+    "cancel_requested_at",
+    "attempt",
+    "first_step_at",
+)
 _SIGNIFICANT_DIGITS = 6
 
 
@@ -105,7 +118,7 @@ class Dossier:
         chosen = thinned(self.epochs, MAX_CURVE_POINTS, keep=self.job["best_epoch"])
         return as_data(
             {
-                **{name: self.job[name] for name in ("id", "status", "progress", "epochs_total")},
+                **{name: self.job[name] for name in _JOB_FIELDS},
                 "fields": _CURVE_FIELDS,
                 "epochs": [[_short(row[name]) for name in _CURVE_FIELDS] for row in chosen],
             }

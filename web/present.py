@@ -15,6 +15,7 @@ _NAMES = {
     "adamw": "AdamW",
     "cnn": "CNN",
     "lenet5": "LeNet-5",
+    "litert": "LiteRT",
     "mlp": "MLP",
     "resnet20": "ResNet-20",
     "resnet50": "ResNet-50",

@@ -228,7 +228,7 @@ def describe_problem(status: int, problem: Any) -> str:
     lines = [str(problem.get("detail") or problem.get("title") or f"The server answered {status}.")]
     errors = problem.get("errors") or []
     if errors:
-        lines = [str(problem.get("title") or lines[0])]
+        lines = ["Not accepted:"]
     for error in errors:
         field = error.get("field") or "(whole document)"
         lines.append(f"  {field}: {error.get('rule')} Received: {error.get('received')!r}.")

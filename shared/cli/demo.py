@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from shared.settings import Settings
 from shared.yard.addresses import free_port, port_is_free
 from shared.yard.lock import find_holder
 from shared.yard.parts import YardOptions
+from shared.yard.readiness import wait_until_ready
 from shared.yard.up import run_with
 
 _HOST = "127.0.0.1"
 _USUAL_PORT = 8080
+_START_SECONDS = 30.0
 _LAST_PICTURE_SECONDS = 2.0
 
 
@@ -50,15 +52,16 @@ def run(
     """
     settings = read_settings(data_dir)
     console = make_console()
-    if holder := find_holder(settings.data_dir):
+    holder = find_holder(settings.data_dir)
+    if holder and holder.alive:
         console.print(f"A yard serves {settings.data_dir} at {holder.url}.")
-        return _Demo(settings, body, console).train(holder.url)
+        return _Demo(settings, body, console).train_elsewhere(holder.url)
     options = YardOptions(settings, _HOST, port or _port(), workers=1)
     console.print(f"Starting a yard in {settings.data_dir} ...")
-    demo = _Demo(settings, body, console)
-    return run_with(
-        options, lambda url: demo.train_and_serve(url, exit_when_done), only_own_words=True
-    )
+    with contextlib.closing(_Demo(settings, body, console)) as demo:
+        return run_with(
+            options, lambda url: demo.train_and_serve(url, exit_when_done), only_own_words=True
+        )
 
 
 def _port() -> int:
@@ -70,7 +73,8 @@ class _Demo:
         self._body = body
         self._console = console
         self._ended = threading.Event()
-        token = settings.token or settings.access_token
+        self._thread: threading.Thread | None = None
+        token = settings.access_token or settings.token
         self._token = token.get_secret_value() if token else None
 
     def train(self, url: str) -> int:
@@ -84,10 +88,16 @@ class _Demo:
         self._console.print(f"Look at it again: {page}")
         return exit_status(view)
 
+    def train_elsewhere(self, url: str) -> int:
+        """Run `train` in a yard that runs already, or is just being started."""
+        with contextlib.suppress(TimeoutError):  # then `train` says what is wrong
+            asyncio.run(asyncio.wait_for(wait_until_ready(url, self._token, list), _START_SECONDS))
+        return self.train(url)
+
     async def train_and_serve(self, url: str, exit_when_done: bool) -> int:
         """Run `train` beside the yard, and then wait for the yard's end."""
         try:
-            status = await _in_thread(lambda: self.train(url))
+            status = await asyncio.wrap_future(self._train_in_thread(url))
         except asyncio.CancelledError:
             self._ended.set()
             raise
@@ -96,32 +106,27 @@ class _Demo:
             await asyncio.Event().wait()
         return status
 
+    def close(self) -> None:
+        """Let the picture come to its end, which gives the terminal its cursor back."""
+        if self._thread:
+            self._thread.join(_LAST_PICTURE_SECONDS)
+
+    def _train_in_thread(self, url: str) -> concurrent.futures.Future[int]:
+        """Run `train` in a thread that does not hold up the end of the process."""
+        result: concurrent.futures.Future[int] = concurrent.futures.Future()
+        result.set_running_or_notify_cancel()  # from now on nobody can cancel it
+
+        def work() -> None:
+            try:
+                result.set_result(self.train(url))
+            except Exception as error:  # noqa: BLE001 - whoever awaits the result gets it
+                result.set_exception(error)
+
+        self._thread = threading.Thread(target=work, name="demo", daemon=True)
+        self._thread.start()
+        return result
+
     def _pause(self, seconds: float) -> None:
         """Wait before another look at the job, which makes no sense once the yard has ended."""
         if self._ended.wait(seconds):
             raise _Ended
-
-
-async def _in_thread(function: Callable[[], int]) -> int:
-    """Run a function in a thread that does not hold up the end of the process."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[int] = loop.create_future()
-
-    def settle(status: int, error: BaseException | None) -> None:
-        if not result.done():
-            result.set_exception(error) if error else result.set_result(status)
-
-    def work() -> None:
-        status, error = 0, None
-        try:
-            status = function()
-        except _Ended:
-            return
-        except BaseException as raised:  # noqa: BLE001 - whoever awaits the result gets it
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, status, error)
-
-    thread = threading.Thread(target=work, name="demo", daemon=True)
-    thread.start()
-    return await result

@@ -14,7 +14,8 @@ from shared.cli.errors import Refused, Unreachable
 TERMINAL = ("succeeded", "failed", "cancelled")
 _POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 30.0
-_BREAKS_BEFORE_POLLING = 3
+_SILENT_STREAMS_BEFORE_POLLING = 2
+_TOO_MANY_REQUESTS = 429
 
 
 @dataclass(frozen=True)
@@ -88,34 +89,38 @@ class Follower:
         self._clock = clock
         self._last_id: str | None = None
         self._last_epoch = 0
+        self._away_since: float | None = None
 
     def messages(self) -> Iterator[Message]:
-        """Yield messages; the last one is `end`, with the job's detail.
+        """Yield messages, the job's detail first; the last one is `end`, with the detail again.
 
         Raises:
             Refused: no such job, or no right to see it.
-            Unreachable: the server was away for more than half a minute.
+            Unreachable: the server is away at first, or later for more than half a minute.
         """
-        breaks = 0
-        last_heard = self._clock()
+        yield Message("job", self._client.get(self._path))
+        silent_streams = 0
         while True:
-            read = self._streamed if breaks < _BREAKS_BEFORE_POLLING else self._polled
+            silent_streams += 1
+            streaming = silent_streams <= _SILENT_STREAMS_BEFORE_POLLING
             try:
-                for message in read():
-                    last_heard = self._clock()
+                for message in self._streamed() if streaming else self._polled():
+                    self._away_since = None
+                    silent_streams = 0 if streaming else silent_streams
                     yield message
                     if message.kind == "end":
                         return
             except (Refused, Unreachable) as error:
-                self._require_patience(error, last_heard)
-            breaks += 1
+                self._require_patience(error)
             self._pause(_POLL_SECONDS)
 
-    def _require_patience(self, error: Refused | Unreachable, last_heard: float) -> None:
+    def _require_patience(self, error: Refused | Unreachable) -> None:
         """Raise what waiting does not mend."""
-        if isinstance(error, Refused) and error.status != 429:
+        if isinstance(error, Refused) and error.status != _TOO_MANY_REQUESTS:
             raise error
-        if self._clock() - last_heard > _PATIENCE_SECONDS:
+        now = self._clock()
+        self._away_since = now if self._away_since is None else self._away_since
+        if now - self._away_since > _PATIENCE_SECONDS:
             raise error
 
     def _streamed(self) -> Iterator[Message]:

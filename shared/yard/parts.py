@@ -45,13 +45,15 @@ class Plan:
     Attributes:
         redis: the embedded Redis; None where another one is used.
         migrations: the step that brings the database up to date.
-        servers: web server and scheduler.
+        web: the web server, which looks at the database only when it is asked something.
+        scheduler: the scheduler.
         workers: the workers.
     """
 
     redis: Part | None
     migrations: Part
-    servers: list[Part]
+    web: Part
+    scheduler: Part
     workers: list[Part]
 
 
@@ -65,10 +67,8 @@ def plan(options: YardOptions) -> Plan:
     return Plan(
         redis=None if options.settings.redis_url else _redis(options),
         migrations=_python(options, "database", ["shared.cli", "db", "upgrade"]),
-        servers=[
-            _python(options, "web", web),
-            _python(options, "scheduler", ["worker.scheduler"]),
-        ],
+        web=_python(options, "web", web),
+        scheduler=_python(options, "scheduler", ["worker.scheduler"]),
         workers=[_worker(options, number) for number in range(1, options.workers + 1)],
     )
 

@@ -172,20 +172,21 @@ class Yard:
     async def _start(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._start_redis(self._plan.redis))
+                group.create_task(self._start_redis_and_web())
                 group.create_task(self._migrate(self._plan.migrations))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed
-        self._servers = [self._keep(part) for part in self._plan.servers]
+        self._servers.append(self._keep(self._plan.scheduler))
         self._workers = [self._keep(part) for part in self._plan.workers]
 
-    async def _start_redis(self, part: Part | None) -> None:
-        if part is None:
-            return
-        settings = self._options.settings
-        redis_server.prepare_folders(settings)
-        self._redis = self._keep(part)
-        await self._watched(redis_server.wait_until_answering(settings.redis_socket))
+    async def _start_redis_and_web(self) -> None:
+        """Start Redis, then the web server: it takes longest, so it does not wait for SQL."""
+        if self._plan.redis is not None:
+            settings = self._options.settings
+            redis_server.prepare_folders(settings)
+            self._redis = self._keep(self._plan.redis)
+            await self._watched(redis_server.wait_until_answering(settings.redis_socket))
+        self._servers.append(self._keep(self._plan.web))
 
     async def _migrate(self, part: Part) -> None:
         status, lines = await run_once(part, self._output, [self._lock.descriptor])

@@ -21,7 +21,14 @@ from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    ViewportSize,
+    sync_playwright,
+)
 
 from shared.artifacts import ArtifactStore
 from shared.database import Database
@@ -53,8 +60,8 @@ _COUNT_PIXELS = """([chart, ink]) => {
   }
   return found;
 }"""
-DESKTOP = {"width": 1440, "height": 900}
-PHONE = {"width": 360, "height": 740}
+DESKTOP: ViewportSize = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 740}
 
 
 @dataclass
@@ -169,7 +176,9 @@ def opened_pages(browser: Browser, url: str, watch: Watch) -> Iterator[OpenPage]
     """Give a function that opens pages of a site, and check in the end what they said."""
     contexts = []
 
-    def opener(path: str = "/", *, scheme: Scheme = "light", viewport: Any = DESKTOP) -> Page:
+    def opener(
+        path: str = "/", *, scheme: Scheme = "light", viewport: ViewportSize = DESKTOP
+    ) -> Page:
         context = browser.new_context(viewport=viewport, color_scheme=scheme, base_url=url)
         contexts.append(context)
         page = context.new_page()

@@ -18,6 +18,8 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
+STREAM_IS_OPEN = "performance.getEntriesByName('stream-open').length > 0"
+
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_curves_are_drawn_in_the_tutorials_colours(
@@ -138,17 +140,28 @@ def test_progress_and_epochs_arrive_live(open_page: OpenPage, site: Site) -> Non
 def test_log_lines_arrive_live(open_page: OpenPage, site: Site) -> None:
     page = open_page(f"/jobs/{site.ids['running']}")
     expect(page.locator("[data-speed]")).to_contain_text("images/s")
-    opened = "performance.getEntriesByName('stream-open').length > 0"
-    wait_until(lambda: page.evaluate(opened), what="the stream is open")
+    wait_until(lambda: page.evaluate(STREAM_IS_OPEN), what="the stream is open")
     site.publisher.publish(site.ids["running"], "log", {"lines": ["a line", "<b>bold</b>"]})
     expect(page.locator("[data-log]")).to_contain_text("a line\n<b>bold</b>")
+
+
+def test_a_change_by_somebody_else_is_shown(open_page: OpenPage, site: Site) -> None:
+    job_id = site.ids["running"]
+    page = open_page(f"/jobs/{job_id}")
+    wait_until(lambda: page.evaluate(STREAM_IS_OPEN), what="the stream is open")
+    site.change(job_id, name="renamed by another", tags=["new"])
+    try:
+        heading = page.get_by_role("heading", level=1)
+        expect(heading).to_have_text("renamed by another", timeout=15_000)
+    finally:
+        site.change(job_id, name="deep-cnn-augmented", tags=["baseline", "week-48"])
 
 
 def test_without_a_stream_the_page_polls(open_page: OpenPage, site: Site, watch: Any) -> None:
     watch.expected.append("503")
     job_id = site.ids["starting"]
     page = open_page("/datasets")
-    page.route("**/stream", lambda route: route.fulfill(status=503, body="{}"))
+    page.route("**/stream*", lambda route: route.fulfill(status=503, body="{}"))
     page.goto(f"/jobs/{job_id}")
     site.change(job_id, name="renamed meanwhile")
     try:

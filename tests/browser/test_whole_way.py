@@ -88,4 +88,3 @@ def test_a_job_that_ends_shows_everything_it_left(open_yard: OpenPage) -> None:
     for name in ("model.keras", "model.tflite", "history.csv"):
         expect(files).to_contain_text(name)
     expect(page.get_by_role("region", name="Layers")).to_contain_text("Conv2D")
-    expect(page.locator("[data-log]")).not_to_be_empty()

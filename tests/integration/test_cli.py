@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -195,6 +196,27 @@ def test_a_running_job_is_cancelled_and_its_watcher_told(trainyard: Trainyard) -
     assert "cancelled" in trainyard("watch", str(job_id), status=1).stdout
 
 
+def test_ctrl_c_ends_the_watching_and_not_the_job(yard: RunningYard, trainyard: Trainyard) -> None:
+    job_id = _submit(trainyard, *_ENDLESS)
+    watcher = subprocess.Popen(
+        command("watch", str(job_id)),
+        cwd=_ROOT,
+        env=os.environ | {"TRAINYARD_URL": yard.url, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watcher.stdout is not None
+    assert f"job {job_id} adam: " in watcher.stdout.readline()
+    watcher.send_signal(signal.SIGINT)
+    _, errors = watcher.communicate(timeout=_WATCH_SECONDS)
+    assert watcher.returncode == 130
+    assert f"job {job_id} goes on" in errors
+    assert "Traceback" not in errors
+    assert _job(trainyard, job_id)["status"] in ("queued", "running")
+    trainyard("cancel", str(job_id))
+
+
 def test_a_queued_job_is_cancelled_at_once(trainyard: Trainyard) -> None:
     job_id = _submit(trainyard, *_SMALL, "--queue", "served-by-nobody", "--priority", "5")
     assert _job(trainyard, job_id)["priority"] == 5
@@ -203,7 +225,7 @@ def test_a_queued_job_is_cancelled_at_once(trainyard: Trainyard) -> None:
 
 
 def test_a_watcher_outlives_the_web_server(yard: RunningYard, trainyard: Trainyard) -> None:
-    job_id = _submit(trainyard, *_SMALL, "--set", "epochs=40", "--set", "early_stopping.kind=none")
+    job_id = _submit(trainyard, *_SMALL, "--set", "epochs=20", "--set", "early_stopping.kind=none")
     watcher = subprocess.Popen(
         command("watch", str(job_id)),
         cwd=_ROOT,
@@ -218,7 +240,7 @@ def test_a_watcher_outlives_the_web_server(yard: RunningYard, trainyard: Trainya
     output, _ = watcher.communicate(timeout=_WATCH_SECONDS)
     assert watcher.returncode == 0
     epochs = [line.split()[1] for line in output.splitlines() if line.startswith("epoch")]
-    assert [int(epoch.partition("/")[0]) for epoch in epochs] == list(range(1, 41))
+    assert [int(epoch.partition("/")[0]) for epoch in epochs] == list(range(1, 21))
 
 
 def test_the_demo_uses_the_yard_that_serves_its_folder(

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 
 from tests.services import RedisServer, free_port
 from tests.waiting import wait_until
@@ -48,13 +49,13 @@ def _wait_for_epoch(yard: RunningYard, job_id: int) -> None:
 
 def test_a_second_start_continues_the_jobs_of_the_first(tmp_path: Path) -> None:
     with running_yard(tmp_path / "var") as yard:
-        running = _submit(yard, epochs=30)
+        running = _submit(yard, epochs=12)
         waiting = _submit(yard, epochs=2)
         _wait_for_epoch(yard, running)
         yard.process.send_signal(signal.SIGINT)
         assert yard.process.wait(_STOP_SECONDS) == 0
     with running_yard(tmp_path / "var") as yard:
-        for job_id, epochs in ((running, 30), (waiting, 2)):
+        for job_id, epochs in ((running, 12), (waiting, 2)):
             wait_until(lambda i=job_id: _api(yard, f"/jobs/{i}")["status"] == "succeeded", 120)  # type: ignore[misc]
             rows = _api(yard, f"/jobs/{job_id}/epochs")["items"]
             assert [row["epoch"] for row in rows] == list(range(1, epochs + 1))
@@ -70,7 +71,7 @@ def test_a_killed_supervisor_takes_everything_along_and_its_jobs_go_on_later(
 ) -> None:
     yard = start_yard(tmp_path / "var")
     wait_for_ready(yard)
-    job_id = _submit(yard, epochs=30)
+    job_id = _submit(yard, epochs=12)
     _wait_for_epoch(yard, job_id)
     parts = psutil.Process(yard.process.pid).children(recursive=True)
     assert len(parts) >= 8  # four wrapped parts, and a trainer
@@ -78,7 +79,7 @@ def test_a_killed_supervisor_takes_everything_along_and_its_jobs_go_on_later(
     with running_yard(tmp_path / "var") as again:
         wait_until(lambda: _api(again, f"/jobs/{job_id}")["status"] == "succeeded", 120)
         rows = _api(again, f"/jobs/{job_id}/epochs")["items"]
-        assert [row["epoch"] for row in rows] == list(range(1, 31))
+        assert [row["epoch"] for row in rows] == list(range(1, 13))
 
 
 def test_several_workers_register_under_names_of_their_own(tmp_path: Path) -> None:
@@ -98,6 +99,16 @@ def test_an_external_redis_is_used_and_none_started(
         assert not (yard.data_dir / "redis").exists()
         assert "warning" not in _api(yard, "/jobs", {"preset": "adam"})
     assert redis_server.ping()
+
+
+def test_the_embedded_redis_listens_on_a_port_where_one_is_asked_for(tmp_path: Path) -> None:
+    port = free_port()
+    arguments = ("--redis-port", str(port))
+    with (
+        running_yard(tmp_path / "var", workers=0, arguments=arguments),
+        redis.Redis(port=port) as client,
+    ):
+        assert client.ping()
 
 
 def test_other_machines_are_let_in_only_with_a_token(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_a_request_goes_to_the_versioned_path_with_the_token() -> None:
 
 def test_field_errors_name_field_rule_and_received_value() -> None:
     problem = {
-        "title": "The submission breaks 2 rules.",
+        "title": "Unprocessable Content",
         "status": 422,
         "errors": [
             {"field": "spec.learning_rate", "rule": "Must be above 0.", "received": -1},
@@ -52,7 +52,7 @@ def test_field_errors_name_field_rule_and_received_value() -> None:
         _client(answer).post("/jobs", {})
     assert caught.value.status == 422
     assert str(caught.value).splitlines() == [
-        "The submission breaks 2 rules.",
+        "Not accepted:",
         "  spec.learning_rate: Must be above 0. Received: -1.",
         "  (whole document): Must be an object. Received: [1].",
     ]

@@ -74,7 +74,7 @@ def test_a_stream_is_followed_to_its_end() -> None:
     )
     server.job = {"id": 3, "status": "succeeded"}
     messages = list(server.follow().messages())
-    assert _kinds(messages) == ["job", "epoch", "progress", "end"]
+    assert _kinds(messages) == ["job", "job", "epoch", "progress", "end"]
     assert messages[-1].data == server.job
 
 
@@ -83,7 +83,7 @@ def test_a_broken_stream_goes_on_after_the_last_event_that_was_seen() -> None:
         _event("job", {"id": 3, "status": "running"}) + _event("epoch", {"epoch": 1}, "e1"),
         _event("epoch", {"epoch": 2}, "e2") + _event("end", {}),
     )
-    assert _kinds(list(server.follow().messages())) == ["job", "epoch", "epoch", "end"]
+    assert _kinds(list(server.follow().messages())) == ["job", "job", "epoch", "epoch", "end"]
     assert server.last_ids == [None, "e1"]
 
 
@@ -92,14 +92,14 @@ def test_polling_takes_over_when_streams_keep_failing_and_repeats_no_epoch() -> 
     server.epochs = [{"epoch": 1}, {"epoch": 2}]
     server.job = {"id": 3, "status": "failed"}
     messages = list(server.follow().messages())
-    assert _kinds(messages) == ["epoch", "job", "epoch", "end"]
+    assert _kinds(messages) == ["job", "epoch", "job", "epoch", "end"]
     assert [m.data["epoch"] for m in messages if m.kind == "epoch"] == [1, 2]
 
 
 def test_a_job_event_without_data_is_looked_up() -> None:
     server = _Server(_event("job", {}) + _event("end", {}))
     messages = list(server.follow().messages())
-    assert messages[0] == Message("job", server.job)
+    assert messages[1] == Message("job", server.job)
 
 
 def test_an_unknown_job_is_refused_at_once() -> None:
@@ -112,11 +112,34 @@ def test_an_unknown_job_is_refused_at_once() -> None:
     assert server.clock == 0
 
 
-def test_a_server_that_stays_away_is_given_up_after_half_a_minute() -> None:
+def test_a_server_that_is_away_at_first_is_given_up_at_once() -> None:
     def cut(_request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
     server = _Server()
     with pytest.raises(Unreachable):
         list(server.follow(cut).messages())
+    assert server.clock == 0
+
+
+def test_a_server_that_goes_away_is_given_up_after_half_a_minute() -> None:
+    server = _Server()
+    requests = 0
+
+    def goes_away(_request: httpx.Request) -> httpx.Response:
+        nonlocal requests
+        requests += 1
+        if requests > 1:
+            raise httpx.ConnectError("refused")
+        return httpx.Response(200, json=server.job)
+
+    with pytest.raises(Unreachable):
+        list(server.follow(goes_away).messages())
     assert 30 < server.clock < 35
+
+
+def test_streams_that_break_after_they_said_something_are_opened_again_and_again() -> None:
+    epochs = [_event("epoch", {"epoch": number}, f"e{number}") for number in range(1, 9)]
+    server = _Server(*epochs, _event("end", {}))
+    messages = list(server.follow().messages())
+    assert _kinds(messages) == ["job", *["epoch"] * 8, "end"]

@@ -156,7 +156,7 @@ def test_workers_have_names_of_their_own_only_where_there_are_several() -> None:
 
 
 def test_parts_import_this_code_and_nothing_from_the_current_folder() -> None:
-    environment = plan(YardOptions(Settings())).servers[0].environment
+    environment = plan(YardOptions(Settings())).web.environment
     assert environment["PYTHONSAFEPATH"] == "1"
     assert environment["PYTHONPATH"].split(os.pathsep)[0] == str(Path(__file__).parents[3])
 

@@ -20,7 +20,7 @@ function table(classes, matrix) {
   const node = element("table", "confusion");
   node.append(element("caption", "visually-hidden", "Rows: the right class. Columns: what the model said. Cells: images."));
   const head = node.createTHead().insertRow();
-  head.append(element("th", "", ""), ...classes.map((name) => scope(element("th", "", name), "col")));
+  head.append(element("td", "corner", ""), ...classes.map((name) => scope(element("th", "", name), "col")));
   const worst = Math.max(1, ...matrix.flatMap((row, right) => row.filter((_, said) => said !== right)));
   const body = node.createTBody();
   matrix.forEach((row, right) => {
@@ -36,7 +36,7 @@ function cell(value, { hit, worst, total, right, said }) {
   const node = element("td", hit ? "hit" : "miss", count(value));
   // Mistakes are few: their own scale, on a root, keeps the rare ones visible.
   const share = hit ? value / total : Math.sqrt(value / worst) * 0.8;
-  node.style.setProperty("--heat", Math.round((hit ? 0.15 + 0.7 * share : share) * 100) * (value > 0));
+  node.style.setProperty("--heat", Math.round((hit ? 0.15 + 0.85 * share : share) * 100) * (value > 0));
   node.classList.toggle("strong", value > 0 && share > 0.6);
   node.classList.toggle("zero", value === 0);
   node.title = hit

@@ -151,7 +151,7 @@ function controlOf(path) {
 
 function showErrors(problem) {
   clearErrors();
-  const items = problem.errors.length ? problem.errors.map(showError) : [errorItem(null, problem.message)];
+  const items = problem.errors.length ? inOrder(problem.errors).map(showError) : [errorItem(null, problem.message)];
   const many = problem.errors.length;
   summary.querySelector("[data-error-title]").textContent =
     many > 1 ? `${many} fields need another value` : many ? "One field needs another value" : "The job was not started";
@@ -160,6 +160,13 @@ function showErrors(problem) {
   const first = form.querySelector("[aria-invalid]");
   (first ?? summary).focus({ preventScroll: true });
   (first?.closest(".field") ?? summary).scrollIntoView({ block: "center" });
+}
+
+/** Errors as their fields stand in the form, top to bottom. */
+function inOrder(errors) {
+  const places = controls();
+  const place = ({ field }) => places.indexOf(controlOf(field));
+  return errors.toSorted((a, b) => place(a) - place(b));
 }
 
 function showError({ field: path, rule }) {

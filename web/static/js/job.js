@@ -15,6 +15,10 @@ const announcer = document.querySelector("[data-announce]");
 const api = `/api/v1/jobs/${data.id}`;
 const epochs = new Map();
 takeEpochs(data);
+// What the server's rendering shows of a job beside its progress and its epochs.
+const TOLD = ["status", "name", "tags", "priority", "cancel_requested_at", "attempt", "first_step_at"];
+const toldOf = (job) => JSON.stringify(TOLD.map((name) => job[name]));
+let told = toldOf(data);
 let { status, progress } = data;
 
 // --- curves -----------------------------------------------------------------------------------
@@ -138,7 +142,8 @@ function changeStatus(next) {
 const stream = follow(() => `${api}/stream?after=e${lastEpoch()}`, {
   job(job) {
     if (job.progress) progress = newer(progress, job.progress);
-    if (job.status !== status || job.status !== "running") ask();
+    if (toldOf(job) !== told) ask();
+    told = toldOf(job);
     changeStatus(job.status);
     draw();
     showProgress();
