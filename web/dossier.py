@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session
 from shared import jobs, records
 from shared.models import Artifact, Attempt, Epoch, JobEvent
 from shared.spec.presets import PRESETS
-from web.forms import SpecRow, as_data, spec_rows
+from web.forms import as_data
+from web.hyperparameters import SpecRow, spec_rows
 
 MAX_CURVE_POINTS = 400
 MAX_TABLE_ROWS = 100

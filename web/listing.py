@@ -17,7 +17,7 @@ from shared import catalogue, queries
 from shared.filters import DEFAULT_SORT, JobFilter, JobQuery
 from shared.models import SORTABLE
 from shared.records import job_item
-from web.forms import kinds
+from web.fields import kinds
 
 # More matching jobs than this are shown as "1,000+": nobody needs to know how many more.
 COUNT_LIMIT = 1000

@@ -12,7 +12,8 @@ from shared.filters import spec_paths
 from shared.spec import parse_submission
 from shared.spec.presets import PRESETS
 from web import forms
-from web.forms import Field
+from web.fields import Field
+from web.hyperparameters import spec_rows
 
 
 def spec_of(preset: str) -> dict[str, Any]:
@@ -106,16 +107,16 @@ def test_hyperparameters_are_marked_where_they_differ_from_the_preset() -> None:
     spec = parse_submission({"preset": "adam", "spec": {"learning_rate": 0.5}}).spec
     pinned = spec.model_dump(mode="json")
     pinned["dataset"]["version"] = "a" * 64  # the server's doing, not the person's
-    rows = forms.spec_rows(pinned, spec_of("adam"))
+    rows = spec_rows(pinned, spec_of("adam"))
     assert [row.title for row in rows if row.changed] == ["Learning rate"]
-    assert not any(row.changed for row in forms.spec_rows(pinned, None))
+    assert not any(row.changed for row in spec_rows(pinned, None))
 
 
 def test_what_does_not_apply_is_not_shown() -> None:
-    titles = [row.title for row in forms.spec_rows(spec_of("hello-world"), None)]
+    titles = [row.title for row in spec_rows(spec_of("hello-world"), None)]
     assert "Validation share" not in titles
     spec = spec_of("hello-world") | {"evaluate_on": "validation"}
-    assert "Validation share" in [row.title for row in forms.spec_rows(spec, None)]
+    assert "Validation share" in [row.title for row in spec_rows(spec, None)]
 
 
 def test_data_in_a_page_cannot_end_its_script() -> None:

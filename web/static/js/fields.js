@@ -1,0 +1,82 @@
+// The fields of the form: what is typed in them, and which of them there are.
+
+export const form = document.querySelector("[data-job-form]");
+
+/** The controls that count, top to bottom: not those of kinds that are not chosen. */
+export const controls = () => [...form.querySelectorAll("[data-path]")].filter((node) => !node.matches(":disabled"));
+
+const READ = {
+  boolean: (node) => node.checked,
+  choice: (node) => node.value,
+  text: (node) => (node.value.trim() === "" && node.hasAttribute("data-nullable") ? null : node.value.trim()),
+  integer: number,
+  number,
+  list: (node) => words(node).map(numberOrText),
+  words,
+};
+
+/** A number if it reads as one; else the text itself, for the server to object to. */
+function numberOrText(text) {
+  const plain = text.replace(",", ".");
+  return plain !== "" && Number.isFinite(Number(plain)) ? Number(plain) : text;
+}
+
+function number(node) {
+  const text = node.value.trim();
+  return text === "" ? null : numberOrText(text);
+}
+
+function words(node) {
+  return node.value.split(",").map((word) => word.trim()).filter((word) => word !== "");
+}
+
+/** The submission that the form stands for. */
+export function collect() {
+  const body = {};
+  for (const node of controls()) put(body, node.dataset.path.split("."), READ[node.dataset.control](node));
+  return body;
+}
+
+function put(target, path, value) {
+  const last = path.pop();
+  for (const name of path) target = target[name] ??= {};
+  target[last] = value;
+}
+
+const at = (values, path) => path.split(".").reduce((value, name) => value?.[name], values);
+
+function write(node, value) {
+  if (node.dataset.control === "boolean") node.checked = Boolean(value);
+  else if (Array.isArray(value)) node.value = value.join(", ");
+  else node.value = value ?? "";
+}
+
+/** Fill in a spec: kinds first, for they decide which fields there are. */
+export function fill(spec) {
+  for (const kindsFirst of [true, false]) {
+    for (const node of controls()) {
+      const path = node.dataset.path;
+      if (!path.startsWith("spec.") || path.endsWith(".kind") !== kindsFirst) continue;
+      const value = at({ spec }, path);
+      if (value !== undefined) write(node, value);
+      if (kindsFirst) showVariant(node);
+    }
+  }
+  showDependents();
+}
+
+/** Show the fields of the kind that a select has chosen. */
+export function showVariant(select) {
+  const union = select.closest("[data-union]");
+  for (const variant of union.querySelectorAll("[data-variant]")) {
+    variant.hidden = variant.disabled = variant.dataset.variant !== select.value;
+  }
+}
+
+/** Show the fields that depend on another's value only with that value. */
+export function showDependents() {
+  for (const field of form.querySelectorAll("[data-shown-when]")) {
+    const other = form.querySelector(`[data-path="${field.dataset.shownWhen}"]`);
+    field.hidden = other.value !== field.dataset.shownValue;
+  }
+}

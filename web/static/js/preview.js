@@ -1,0 +1,70 @@
+// The panel beside the form: layers and learning rate of the job as it is typed.
+import { form } from "./fields.js";
+import { count, figure } from "./format.js";
+import { Problem, post } from "./http.js";
+import { controlOf } from "./problems.js";
+
+const WAIT_MS = 300;
+const state = form.querySelector("[data-state]");
+const side = form.querySelector(".side-panel");
+let asked = 0;
+let waiting = null;
+
+/** Ask the server soon, once typing pauses, what `collect()` would become. */
+export function preview(collect, waitMs = WAIT_MS) {
+  clearTimeout(waiting);
+  waiting = setTimeout(ask, waitMs, collect);
+}
+
+async function ask(collect) {
+  const turn = ++asked;
+  try {
+    const answer = await post("/api/v1/jobs/validate", collect());
+    if (turn === asked) show(answer);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (turn === asked) showStale(error);
+  }
+}
+
+function show(answer) {
+  for (const node of side.querySelectorAll(".is-stale")) node.classList.remove("is-stale");
+  state.className = "side-state";
+  state.textContent = "";
+  showLayers(answer.layers, answer.parameters);
+  showRates(answer.learning_rates);
+}
+
+function showStale(problem) {
+  for (const node of side.querySelectorAll(".side-layers, .rates")) node.classList.add("is-stale");
+  state.className = "side-state bad";
+  const [first] = problem.errors;
+  const label = first && controlOf(first.field)?.closest(".field").querySelector("label").textContent.trim();
+  state.textContent = first ? `${label ?? first.field}: ${first.rule}` : problem.message;
+}
+
+function showLayers(layers, parameters) {
+  form.querySelector("[data-parameters]").textContent = `${count(parameters)} parameters`;
+  form.querySelector("[data-layers]").replaceChildren(...layers.map((layer) => {
+    const row = document.createElement("tr");
+    for (const [text, className] of [[layer.kind, ""], [layer.output_shape.join(" × "), "mono muted"], [count(layer.parameters), "number"]]) {
+      const cell = row.insertCell();
+      cell.textContent = text;
+      cell.className = className;
+    }
+    return row;
+  }));
+}
+
+function showRates(rates) {
+  const top = Math.max(...rates);
+  const points = rates.length > 1 ? rates : [rates[0], rates[0]];
+  const line = points.map((rate, index) => `${((300 * index) / (points.length - 1)).toFixed(2)},${(82 - 78 * (rate / top)).toFixed(2)}`);
+  form.querySelector(".rates-line").setAttribute("d", `M${line.join("L")}`);
+  form.querySelector(".rates-area").setAttribute("d", `M0,84L${line.join("L")}L300,84Z`);
+  const [first, last] = [figure(rates[0], 4), figure(rates.at(-1), 4)];
+  const same = first === last;
+  form.querySelector("[data-rates-words]").textContent = same ? first : `${first} to ${last}`;
+  form.querySelector("[data-rates] title").textContent = same ? `Learning rate ${first} in every epoch` : `Learning rate from ${first} in epoch 1 to ${last} in epoch ${rates.length}`;
+  form.querySelector("[data-rates-end]").textContent = `epoch ${count(rates.length)}`;
+}
