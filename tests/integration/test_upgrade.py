@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -39,7 +40,7 @@ def previous(empty_database_url: str) -> Iterator[Database]:
     database.dispose()
 
 
-def _insert(database: Database, name: str, values: dict[str, object]) -> None:
+def _insert(database: Database, name: str, values: dict[str, Any]) -> None:
     """Insert a row by the columns that the database has, not by those of today's models."""
     models = {model.__tablename__: model for model in (Job, JobEvent, Worker)}
     columns = models[name].__table__.columns

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from shared import catalogue, jobs
+from shared import catalogue, jobs, workers
 from shared.artifacts import ArtifactStore
 from shared.database import Database
 from shared.models import Artifact, Attempt, Epoch, Job, JobEvent, Outcome, Status, Worker
@@ -434,3 +434,49 @@ def test_every_start_leaves_events_in_order(yard: Yard) -> None:
     assert kinds[3:5] == ["crashed", "claimed"]
     assert kinds[-2:] == ["resumed", "succeeded"] or kinds[-2:] == ["started", "succeeded"]
     assert list_key("default") == "trainyard:default"
+
+
+def test_a_paused_job_saves_itself_and_goes_on_from_there(yard: Yard) -> None:
+    job_id = yard.submit(epochs=3)
+    yard.open_gate(1)
+    with yard.worker():
+        yard.wait_training(job_id, epochs=1)
+        with yard.database.write() as session:
+            jobs.request_pause(session, job_id)
+        yard.wait(job_id, Status.PAUSED)
+        assert [attempt.outcome for attempt in yard.attempts(job_id)] == [Outcome.PAUSED]
+
+        with yard.database.write() as session:
+            jobs.resume(session, job_id)
+        yard.bell.ring("default", job_id)
+        yard.open_gate(2, 3)
+        job = yard.wait(job_id, Status.SUCCEEDED)
+
+    assert yard.epochs(job_id) == [(1, 1), (2, 2), (3, 2)]
+    assert job.crashes == 0
+    assert yard.attempts(job_id)[1].outcome is Outcome.SUCCEEDED
+    check_history(yard.database)
+
+
+def test_a_drained_worker_hands_its_job_back_and_takes_it_again_afterwards(yard: Yard) -> None:
+    job_id = yard.submit(epochs=2)
+    yard.open_gate(1)
+    with yard.worker():
+        yard.wait_training(job_id, epochs=1)
+        with yard.database.write() as session:
+            workers.request_drain(session, "w1", reason="Maintenance.")
+        yard.wait(job_id, Status.QUEUED)
+        assert [attempt.outcome for attempt in yard.attempts(job_id)] == [Outcome.PREEMPTED]
+
+        with yard.database.write() as session:
+            workers.end_drain(session, "w1")
+        wait_until(
+            lambda: "takes jobs again" in (yard.folder / "w1.log").read_text(),
+            what="the worker takes jobs again",
+        )
+        yard.bell.ring("default", job_id)
+        yard.open_gate(2)
+        yard.wait(job_id, Status.SUCCEEDED)
+
+    assert yard.epochs(job_id) == [(1, 1), (2, 2)]
+    check_history(yard.database)
