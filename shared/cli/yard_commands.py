@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.cli.job_commands import Changes
+from shared.cli.job_commands import AsJson, Changes, print_json
 
 if TYPE_CHECKING:
     from shared.yard.parts import YardOptions
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command()(up)
     app.command()(demo)
+    app.command()(doctor)
     for name, module in _PROGRAMS.items():
         app.command(
             name,
@@ -79,6 +80,22 @@ def demo(
 
     body = build(preset=preset, changes=changes or [])
     raise typer.Exit(run(body, port=port, data_dir=data_dir, exit_when_done=exit_when_done))
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check database, Redis, artifact store, clocks, workers and disk; say what to do."""
+    from shared.checkup import examine
+    from shared.cli.environment import read_settings
+
+    findings = examine(read_settings())
+    if as_json:
+        print_json([finding.as_dict() for finding in findings])
+    else:
+        for finding in findings:
+            print(
+                f"{finding.level:8}{finding.check:11}{finding.sentence} {finding.advice}".rstrip()
+            )
+    raise typer.Exit(1 if any(finding.level == "error" for finding in findings) else 0)
 
 
 def yard_options(
