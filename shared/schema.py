@@ -47,6 +47,17 @@ def require_current(connection: sa.Connection) -> None:
         raise ConfigurationError(_mismatch(current))
 
 
+def require_not_newer(connection: sa.Connection) -> None:
+    """Check that this code can upgrade the database, or need not.
+
+    Raises:
+        ConfigurationError: the database has no revision, or one that this code does not know.
+    """
+    current = current_revision(connection)
+    if current is None or not _known(current):
+        raise ConfigurationError(_mismatch(current))
+
+
 def require_current_if_reachable(database: Database) -> None:
     """Check, before a process begins its work, that database and code fit together.
 

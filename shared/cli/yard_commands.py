@@ -46,7 +46,8 @@ def register(app: typer.Typer) -> None:
             add_help_option=False,
         )(_program(module))
     database = typer.Typer(help="Look after the database.", no_args_is_help=True)
-    database.command("upgrade")(upgrade)
+    for command in (upgrade, backup, restore):
+        database.command()(command)
     app.add_typer(database, name="db")
 
 
@@ -132,6 +133,27 @@ def upgrade() -> None:
     finally:
         database.dispose()
     print("The database was brought up to date." if changed else "The database is up to date.")
+
+
+BackupFile = Annotated[Path, typer.Argument(help="The backup's file.")]
+
+
+def backup(file: BackupFile) -> None:
+    """Copy the SQLite database to a file, while the yard works."""
+    from shared.backup import backup as run
+    from shared.cli.environment import read_settings
+
+    run(read_settings(), file)
+    print(f"The database was copied to {file}.")
+
+
+def restore(file: BackupFile) -> None:
+    """Put a backup in the place of the SQLite database; the yard must not run."""
+    from shared.backup import restore as run
+    from shared.cli.environment import read_settings
+
+    run(read_settings(), file)
+    print("The database was restored; `trainyard up` brings it up to date and goes on.")
 
 
 _PROGRAMS = {"web": "web", "worker": "worker", "scheduler": "worker.scheduler"}
