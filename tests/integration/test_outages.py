@@ -14,9 +14,9 @@ from shared.models import Attempt, Status
 from shared.settings import Settings
 from shared.submit import QUEUE_AWAY, submit_job
 from tests.history import check_history
-from tests.integration.test_worker import Yard
 from tests.services import PostgresServer, RedisServer
 from tests.waiting import wait_until
+from tests.worker_yard import Yard
 
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
