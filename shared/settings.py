@@ -69,6 +69,12 @@ class Settings(BaseSettings):
     max_attempts: int = Field(
         5, ge=1, description="Losses and crashes after which a job is given up as failed."
     )
+    stall_seconds: float = Field(
+        900.0,
+        gt=0,
+        description="A trainer that reports nothing for this long hangs: it is ended, "
+        "and its job tried again.",
+    )
     grace_seconds: float = Field(
         25.0, gt=0, description="Time a stopping worker has to checkpoint and hand its jobs back."
     )

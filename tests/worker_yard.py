@@ -15,7 +15,8 @@ from typing import Any
 import psutil
 import sqlalchemy as sa
 
-from shared import jobs
+from shared import catalogue, jobs
+from shared.artifacts import ArtifactStore
 from shared.database import Database
 from shared.models import Artifact, Attempt, Epoch, Job, Status
 from shared.queue import Bell
@@ -38,6 +39,7 @@ class Yard:
         self.gate = self.folder / "gate"
         self.gate.mkdir()
         self.bell = Bell(self.settings)
+        self.store = ArtifactStore(self.settings.resolved_artifacts_url)
         self.env = environment(
             self.settings,
             TRAINYARD_LEASE_SECONDS="2",
@@ -46,23 +48,42 @@ class Yard:
         )
 
     @contextlib.contextmanager
-    def worker(self, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a worker with fake trainers."""
-        env = self.env | changes
-        log = self.folder / f"{env['TRAINYARD_WORKER_NAME']}.log"
-        with process("tests.fake_worker", env, log) as worker:
+    def worker(
+        self, name: str = "w1", *, fault: str = "", **changes: str
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a worker with fake trainers, and with a fault of `tests.faults.worker`, if any."""
+        env = self.env | {"TRAINYARD_WORKER_NAME": name, "FAULT": fault} | changes
+        module = "tests.faults.worker" if fault else "tests.fake_worker"
+        with process(module, env, self.log(name)) as worker:
             yield worker
+
+    def log(self, name: str) -> Path:
+        """Return the file of what a process has printed."""
+        return self.folder / f"{name}.log"
+
+    def wait_log(self, name: str, text: str, timeout_seconds: float = 30) -> None:
+        """Wait until a process has printed `text`."""
+        wait_until(
+            lambda: self.log(name).exists() and text in self.log(name).read_text(errors="replace"),
+            timeout_seconds,
+            what=f"{name} prints {text!r}",
+        )
 
     @contextlib.contextmanager
     def scheduler(self, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
         """Run a scheduler."""
-        with process("worker.scheduler", self.env | changes, self.folder / "scheduler.log") as it:
+        with process("worker.scheduler", self.env | changes, self.log("scheduler")) as it:
             yield it
 
     def submit(self, behaviour: Behaviour = Behaviour.WELL, *, epochs: int = 3, **spec: Any) -> int:
         """Submit a job."""
         body = {"spec": {"seed": int(behaviour), "epochs": epochs, **spec}}
         return submit_job(self.database, self.bell, self.settings, body).job.id
+
+    def cancel(self, job_id: int) -> None:
+        """Ask for the job to be cancelled."""
+        with self.database.write() as session:
+            jobs.request_cancel(session, job_id)
 
     def open_gate(self, *epochs: int) -> None:
         """Let the trainers finish these epochs."""
@@ -82,6 +103,11 @@ class Yard:
             what=f"job {job_id} is {status}",
         )
         return self.job(job_id)
+
+    def run_another(self, timeout_seconds: float = 30) -> None:
+        """Check that a job which is submitted now runs to its end."""
+        self.open_gate(1)
+        self.wait(self.submit(epochs=1), Status.SUCCEEDED, timeout_seconds)
 
     def wait_training(self, job_id: int, *, attempt: int = 1, epochs: int = 0) -> None:
         """Wait until the job's attempt has made a step and `epochs` epochs are recorded."""
@@ -123,6 +149,13 @@ class Yard:
                 sa.select(Artifact.name, Artifact.path).where(Artifact.job_id == job_id)
             )
             return {row.name: row.path for row in rows}
+
+
+def make_yard(settings: Settings, database: Database, folder: Path) -> Yard:
+    """Prepare a yard in an empty folder, with a migrated database that knows the data sets."""
+    with database.write() as session:
+        catalogue.register_bundled(session)
+    return Yard(settings, database, folder)
 
 
 def trainer_of(worker: subprocess.Popen[bytes]) -> psutil.Process:

@@ -34,18 +34,23 @@ from worker.trainer_process import TrainerProcess
 
 # How soon a request to drain is seen.
 _LOOK_SECONDS = 0.5
+# A machine that cannot prepare a job (no space, no store) must not go through the whole queue:
+# its slot rests, longer each time, and leaves the jobs to others.
+_FIRST_REST_SECONDS = 2.0
+_LONGEST_REST_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class SlotState:
-    """A slot, its device, its standby, and the job it runs."""
+    """A slot, its device, its standby, the job it runs, and jobs in a row it could not prepare."""
 
     slot: Slot
     device: Device
     standby: Standby
     job_id: int | None = field(default=None)
+    unprepared: int = field(default=0)
 
 
 class Host:
@@ -102,7 +107,10 @@ class Host:
         state = self._free.get()
         try:
             while not self.drain.is_set() and (lease := self._claim(state)) is not None:
-                self._supervise(state, lease)
+                if self._supervise(state, lease):
+                    state.unprepared = 0
+                else:
+                    self._rest(state)
         finally:
             self._free.put(state)
 
@@ -139,15 +147,24 @@ class Host:
             log.warning("Nothing claimed, SQL is away: %s", error)
             return None  # the scheduler rings again
 
-    def _supervise(self, state: SlotState, lease: Lease) -> None:
+    def _rest(self, state: SlotState) -> None:
+        """Leave the queue to others for a while."""
+        seconds = min(_FIRST_REST_SECONDS * 2**state.unprepared, _LONGEST_REST_SECONDS)
+        state.unprepared += 1
+        log.warning("Slot %d rests for %g s.", state.slot.index, seconds)
+        self.drain.wait(seconds)
+
+    def _supervise(self, state: SlotState, lease: Lease) -> bool:
+        """Run an attempt; return False if no trainer could be given the job."""
         log.info("Job %d, attempt %d: slot %d.", lease.job_id, lease.attempt, state.slot.index)
         state.job_id = lease.job_id
         self._changed.set()
         try:
-            Supervisor(self.yard, lease, state.standby, self.drain).run()
+            return Supervisor(self.yard, lease, state.standby, self.drain).run()
         except Exception:
             # The lease runs out by itself; the slot must live on.
             log.exception("The supervision of job %d broke.", lease.job_id)
+            return False
         finally:
             state.job_id = None
             self._changed.set()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from shared import catalogue, jobs, workers
+from shared import jobs, workers
 from shared.artifacts import ArtifactStore
 from shared.database import Database
 from shared.models import JobEvent, Outcome, Status, Worker
@@ -20,16 +20,14 @@ from tests.fake_trainer import Behaviour
 from tests.history import check_history
 from tests.services import RedisServer
 from tests.waiting import wait_until
-from tests.worker_yard import Yard, trainer_of
+from tests.worker_yard import Yard, make_yard, trainer_of
 
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
 
 @pytest.fixture
 def yard(service_settings: Settings, database: Database, tmp_path: Path) -> Yard:
-    with database.write() as session:
-        catalogue.register_bundled(session)
-    return Yard(service_settings, database, tmp_path)
+    return make_yard(service_settings, database, tmp_path)
 
 
 def test_a_job_runs_to_its_end_and_everything_is_recorded(yard: Yard) -> None:
@@ -141,7 +139,7 @@ def test_a_stopping_worker_hands_its_job_back_and_another_goes_on(yard: Yard) ->
     assert [a.outcome for a in yard.attempts(job_id)] == [Outcome.PREEMPTED]
     check_history(yard.database)
     yard.open_gate(2, 3)
-    with yard.worker(TRAINYARD_WORKER_NAME="w2"):
+    with yard.worker("w2"):
         job = yard.wait(job_id, Status.SUCCEEDED)
     assert yard.epochs(job_id) == [(1, 1), (2, 2), (3, 2)]
     assert job.crashes == 0
@@ -169,7 +167,7 @@ def test_a_killed_worker_is_noticed_and_another_takes_over(yard: Yard) -> None:
             os.kill(worker.pid, signal.SIGKILL)
             worker.wait()
         yard.open_gate(2, 3)
-        with yard.worker(TRAINYARD_WORKER_NAME="w2"):
+        with yard.worker("w2"):
             job = yard.wait(job_id, Status.SUCCEEDED)
 
     assert [a.outcome for a in yard.attempts(job_id)] == [Outcome.LOST, Outcome.SUCCEEDED]
@@ -198,7 +196,7 @@ def test_a_frozen_worker_writes_nothing_after_it_lost_its_lease(yard: Yard) -> N
         yard.wait_training(job_id)
         os.kill(frozen.pid, signal.SIGSTOP)
         try:
-            with yard.worker(TRAINYARD_WORKER_NAME="w2"):
+            with yard.worker("w2"):
                 yard.wait_training(job_id, attempt=2)
                 os.kill(frozen.pid, signal.SIGCONT)
                 wait_until(
