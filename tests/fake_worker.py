@@ -35,11 +35,10 @@ def main() -> int:
     own = Settings()
     configure(own.log_level)
     try:
-        celery_app.run(Host(make_yard(own), spawn=spawn_fake))
+        return celery_app.run(Host(make_yard(own), spawn=spawn_fake))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

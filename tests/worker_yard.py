@@ -123,6 +123,11 @@ class Yard:
 
         wait_until(training, what=f"attempt {attempt} of job {job_id} trains epoch {epochs + 1}")
 
+    def seconds_of(self, job_id: int) -> float:
+        """Return how long the job's newest attempt has kept its lease, by the database's clock."""
+        newest = self.attempts(job_id)[-1]
+        return (newest.heartbeat_at - newest.claimed_at).total_seconds()
+
     def attempts(self, job_id: int) -> list[Attempt]:
         """Return the job's attempts in order."""
         with self.database.read() as session:

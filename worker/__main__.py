@@ -28,11 +28,10 @@ def main() -> int:
     )
     try:
         require_current_if_reachable(yard.database)
-        celery_app.run(Host(yard))
+        return celery_app.run(Host(yard))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -34,10 +34,24 @@ def make_app(host: Host) -> Celery:
     return app
 
 
-def run(host: Host) -> None:
-    """Serve until the process is told to stop; then hand the jobs back and end cleanly."""
+def run(host: Host) -> int:
+    """Serve until the process is told to stop; then hand the jobs back and end cleanly.
+
+    Returns:
+        The exit code: not 0 if Celery could not go on, so that whoever watches starts it anew.
+    """
     settings = host.yard.settings
     app = make_app(host)
+
+    class Worker(app.Worker):  # type: ignore[misc, name-defined]
+        """A Celery worker that hands its jobs back also when it is Celery that cannot go on.
+
+        It would wait for the jobs that run, for days, and hear of no other meanwhile.
+        """
+
+        def stop(self, *args: Any, **options: Any) -> None:
+            host.begin_stop()
+            super().stop(*args, **options)
 
     @signals.worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
     def _drain(**_: Any) -> None:
@@ -55,7 +69,7 @@ def run(host: Host) -> None:
     spot = _watch_spot(host)
     host.start()
     try:
-        app.Worker(
+        consumer = Worker(
             queues=settings.queue_names,
             hostname=f"trainyard@{settings.worker_name}",
             loglevel=settings.log_level,
@@ -63,7 +77,9 @@ def run(host: Host) -> None:
             without_mingle=True,
             without_heartbeat=True,
             quiet=True,
-        ).start()
+        )
+        consumer.start()
+        return consumer.exitcode or 0
     finally:
         if spot is not None:
             spot.stop()

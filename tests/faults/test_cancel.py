@@ -90,7 +90,7 @@ def test_a_job_with_a_trainer(yard: Yard, behaviour: Behaviour, phase: str) -> N
 def test_a_job_whose_result_waits_for_a_store_that_is_away(yard: Yard) -> None:
     switch = yard.folder / "full"
     job_id = yard.submit(epochs=1)
-    with yard.worker(fault=f"full_store:{switch}"):
+    with yard.worker(fault=f"absent_store:{switch}"):
         yard.wait_training(job_id)
         switch.touch()
         yard.open_gate(1)

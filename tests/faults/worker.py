@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,6 +27,7 @@ from shared.settings import Settings
 from tests import fake_worker
 from worker import celery_app, supervisor
 from worker.job_log import JobLog
+from worker.uploader import Uploader
 
 STAGES = ("before the store", "half stored", "stored", "recording", "deleting the oldest")
 
@@ -116,7 +118,13 @@ def die_publishing(stage: str) -> None:
 
 
 def full_store(switch: str) -> None:
-    """Let the artifact store have no space left while the file `switch` exists."""
+    """Let the artifact store have no space left while the file `switch` exists; soon give up."""
+    _replace(supervisor, "Uploader", partial(Uploader, tries=2))
+    absent_store(switch)
+
+
+def absent_store(switch: str) -> None:
+    """Let the artifact store refuse every file while the file `switch` exists."""
     real = ArtifactStore.put
 
     def put(store: ArtifactStore, local: Path, path: str) -> None:
@@ -135,6 +143,7 @@ def full_log(_: str) -> None:
 FAULTS: dict[str, Callable[[str], None]] = {
     function.__name__: function
     for function in (
+        absent_store,
         clock_off,
         die_before_claim,
         die_publishing,

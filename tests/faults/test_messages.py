@@ -1,0 +1,130 @@
+"""Faults 11, 15 and 25: messages lost, delivered again, or of another version; a wrong clock."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+from celery import Celery
+
+from shared.models import Outcome, Status
+from shared.queue import TASK_NAME, connect, list_key, make_celery
+from tests.history import check_history
+from tests.waiting import wait_until
+from tests.worker_yard import Yard
+
+
+def test_a_message_that_is_deleted_is_sent_again(yard: Yard) -> None:
+    job_id = yard.submit(epochs=1)
+    yard.open_gate(1)
+    with connect(yard.settings.resolved_redis_url, timeout_seconds=5) as redis:
+        assert redis.delete(list_key("default")) == 1
+    with yard.scheduler(), yard.worker():
+        yard.wait(job_id, Status.SUCCEEDED)
+    check_history(yard.database, yard.store)
+
+
+def test_a_worker_killed_between_message_and_claim_takes_no_job_with_it(yard: Yard) -> None:
+    job_id = yard.submit(epochs=1)
+    yard.open_gate(1)
+    with yard.worker("killed", fault="die_before_claim") as worker:
+        assert worker.wait(30) == -signal.SIGKILL
+    assert yard.job(job_id).attempt == 0
+    with connect(yard.settings.resolved_redis_url, timeout_seconds=5) as redis:
+        redis.delete(list_key("default"))  # what the worker rang for itself at its start
+    with yard.scheduler(), yard.worker():
+        yard.wait(job_id, Status.SUCCEEDED)
+    check_history(yard.database, yard.store)
+
+
+def test_a_job_longer_than_the_visibility_timeout_runs_once(yard: Yard) -> None:
+    job_id = yard.submit(epochs=2)
+    seconds = 2
+    with yard.scheduler(), yard.worker(fault=f"visibility_timeout:{seconds}"):
+        yard.wait_training(job_id)
+        began = yard.seconds_of(job_id)
+        wait_until(
+            lambda: yard.seconds_of(job_id) - began > 3 * seconds,
+            what="the job has run for longer than three visibility time-outs",
+        )
+        yard.open_gate(1, 2)
+        yard.wait(job_id, Status.SUCCEEDED)
+        yard.run_another()
+    assert yard.job(job_id).attempt == 1
+    check_history(yard.database, yard.store)
+
+
+def _unknown_task(app: Celery) -> None:
+    app.send_task("trainyard.run_job", args=[1], queue="default")
+
+
+def _other_arguments(app: Celery) -> None:
+    app.send_task(TASK_NAME, kwargs={"job": 1, "priority": "high"}, queue="default")
+
+
+def _pickle(app: Celery) -> None:
+    app.send_task(TASK_NAME, args=["default", 1], queue="default", serializer="pickle")
+
+
+def _no_celery_message(app: Celery) -> None:
+    with connect(app.conf.broker_url, timeout_seconds=5) as redis:
+        redis.lpush(list_key("default"), json.dumps({"job": 1}))
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        pytest.param(_unknown_task, marks=pytest.mark.slow),
+        _other_arguments,
+        pytest.param(_pickle, marks=pytest.mark.slow),
+        pytest.param(_no_celery_message, marks=pytest.mark.slow),
+    ],
+)
+def test_a_message_of_another_version_harms_nothing(yard: Yard, send: object) -> None:
+    assert callable(send)
+    app = make_celery(yard.settings)
+    send(app)
+    app.close()
+    with yard.scheduler(), yard.worker():
+        yard.wait_log("w1", "is ready")
+        yard.run_another()
+        wait_until(lambda: yard.bell.waiting("default") == 0, what="every message is consumed")
+        yard.run_another()
+    check_history(yard.database, yard.store)
+
+
+def test_a_worker_that_meets_rubbish_hands_its_jobs_back_and_says_that_it_failed(
+    yard: Yard,
+) -> None:
+    job_id = yard.submit(epochs=2)
+    with yard.scheduler():
+        with yard.worker(TRAINYARD_SLOTS="2") as worker:
+            yard.wait_training(job_id)
+            with connect(yard.settings.resolved_redis_url, timeout_seconds=5) as redis:
+                redis.lpush(list_key("default"), "not JSON at all")
+            assert worker.wait(30) != 0
+        assert [a.outcome for a in yard.attempts(job_id)] == [Outcome.PREEMPTED]
+        yard.open_gate(1, 2)
+        with yard.worker("w2"):
+            yard.wait(job_id, Status.SUCCEEDED)
+    check_history(yard.database, yard.store)
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(-3600, marks=pytest.mark.slow), 3600])
+def test_a_worker_whose_clock_is_wrong_keeps_its_lease(yard: Yard, seconds: int) -> None:
+    job_id = yard.submit(epochs=2)
+    lease_seconds = float(yard.env["TRAINYARD_LEASE_SECONDS"])
+    with yard.scheduler(), yard.worker(fault=f"clock_off:{seconds}"):
+        yard.wait_training(job_id)
+        began = yard.seconds_of(job_id)
+        wait_until(
+            lambda: yard.seconds_of(job_id) - began > 2 * lease_seconds,
+            what="the job has run for longer than two leases",
+        )
+        yard.open_gate(1, 2)
+        job = yard.wait(job_id, Status.SUCCEEDED)
+    assert [attempt.outcome for attempt in yard.attempts(job_id)] == [Outcome.SUCCEEDED]
+    assert job.duration_seconds is not None
+    assert 0 < job.duration_seconds < 60
+    check_history(yard.database, yard.store)
