@@ -164,7 +164,8 @@ def test_jobs_are_ahead_on_the_only_slot_and_the_time_is_forecast(yard: Database
     # 6 s an epoch: 20 epochs run, and then the 10 of the one ahead.
     assert found[ahead].sentence == "It is next on the only slot; about 2 min."
     assert found[last].sentence == "1 job ahead on the only slot; about 3 min."
-    assert (found[last].position, found[last].start_seconds) == (2, pytest.approx(180))
+    assert found[last].position == 2
+    assert found[last].start_seconds == pytest.approx(180)
     assert found[last].remedies[0].body == {"to": "front"}
 
 

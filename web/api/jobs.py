@@ -179,8 +179,9 @@ def retry(job_id: int) -> Any:
     changes = validate(schemas.Retry, read_json(default={})).spec
     with yard.database.write() as session:
         job = jobs.retry(session, job_id, changes=changes, actor=current_actor())
-        spec = JobSpec.model_validate(job.spec)
-        check_fits(spec, catalogue.resolve(session, spec.dataset))
+        if changes:
+            spec = JobSpec.model_validate(job.spec)
+            check_fits(spec, catalogue.resolve(session, spec.dataset))
     warning = ring(yard.bell, job)
     yard.publisher.publish(job.id, "job")
     return _accepted(job, warning, HTTPStatus.CREATED)
