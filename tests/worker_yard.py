@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from shared import catalogue, jobs
 from shared.artifacts import ArtifactStore
 from shared.database import Database
-from shared.models import Artifact, Attempt, Epoch, Job, Status
-from shared.queue import Bell
+from shared.models import Artifact, Attempt, Epoch, Job, Status, Worker
+from shared.queue import Bell, connect, list_key
 from shared.settings import Settings
 from shared.submit import submit_job
 from tests.fake_trainer import Behaviour
@@ -108,6 +108,21 @@ class Yard:
         """Check that a job which is submitted now runs to its end."""
         self.open_gate(1)
         self.wait(self.submit(epochs=1), Status.SUCCEEDED, timeout_seconds)
+
+    def wait_idle(self, name: str = "w1") -> None:
+        """Wait until every slot of the worker is free and no message is on its way."""
+
+        def idle() -> bool:
+            with self.database.read() as session:
+                row = session.get(Worker, name)
+            return (
+                row is not None
+                and all(slot["job_id"] is None for slot in row.slots)
+                and not redis.exists(list_key("default"), list_key("unacked"))
+            )
+
+        with connect(self.settings.resolved_redis_url, timeout_seconds=5) as redis:
+            wait_until(idle, what=f"worker {name} is idle")
 
     def wait_training(self, job_id: int, *, attempt: int = 1, epochs: int = 0) -> None:
         """Wait until the job's attempt has made a step and `epochs` epochs are recorded."""

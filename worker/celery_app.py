@@ -16,6 +16,7 @@ from celery.exceptions import SecurityWarning
 from shared.queue import TASK_NAME, Bell, make_celery
 from worker.host import Host, ring_for_waiting_work
 from worker.spot import SpotWatcher
+from worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,10 @@ def run(host: Host) -> int:
             host.begin_stop()
             super().stop(*args, **options)
 
+        def reconnect(self) -> None:
+            """Let the consumer think that it lost its connection; safe in any thread."""
+            self.hub.call_soon(_lose_connection)
+
     @signals.worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
     def _drain(**_: Any) -> None:
         host.begin_stop()
@@ -68,6 +73,7 @@ def run(host: Host) -> int:
     warnings.simplefilter("ignore", SecurityWarning)
     spot = _watch_spot(host)
     host.start()
+    watchdog: Watchdog | None = None
     try:
         consumer = Worker(
             queues=settings.queue_names,
@@ -78,12 +84,20 @@ def run(host: Host) -> int:
             without_heartbeat=True,
             quiet=True,
         )
+        watchdog = Watchdog(host, Bell(settings), consumer.reconnect)
+        watchdog.start()
         consumer.start()
         return consumer.exitcode or 0
     finally:
         if spot is not None:
             spot.stop()
+        if watchdog is not None:
+            watchdog.stop()
         host.stop()
+
+
+def _lose_connection() -> None:
+    raise ConnectionError("The consumer is deaf.")
 
 
 def _watch_spot(host: Host) -> SpotWatcher | None:

@@ -88,6 +88,11 @@ class Host:
         """Number of jobs that run at once."""
         return len(self._slots)
 
+    @property
+    def has_free_slot(self) -> bool:
+        """Whether a job could start now."""
+        return not self.drain.is_set() and not self._free.empty()
+
     def start(self) -> None:
         """Take the worker's name, hand back what its last life left, warm up, and report.
 

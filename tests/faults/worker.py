@@ -18,6 +18,7 @@ from typing import Any
 from unittest import mock
 
 from celery import Celery
+from kombu.transport.redis import Channel
 from sqlalchemy.orm import Session
 
 from shared import jobs, queue, recording
@@ -28,6 +29,7 @@ from tests import fake_worker
 from worker import celery_app, supervisor
 from worker.job_log import JobLog
 from worker.uploader import Uploader
+from worker.watchdog import Watchdog
 
 STAGES = ("before the store", "half stored", "stored", "recording", "deleting the oldest")
 
@@ -117,6 +119,22 @@ def die_publishing(stage: str) -> None:
     _replace(recording, "artifact", row)
 
 
+def deaf_consumer(switch: str) -> None:
+    """Let the consumer's channel ask Redis for nothing more once the file `switch` exists."""
+    _replace(celery_app, "Watchdog", partial(Watchdog, patience_seconds=2))
+    real = Channel._brpop_start
+    deaf: list[Channel] = []
+
+    def start(channel: Channel, timeout: float | None = None) -> None:
+        if Path(switch).exists():
+            Path(switch).unlink()
+            deaf.append(channel)
+        if channel not in deaf:
+            real(channel, timeout)
+
+    _replace(Channel, "_brpop_start", start)
+
+
 def full_store(switch: str) -> None:
     """Let the artifact store have no space left while the file `switch` exists; soon give up."""
     _replace(supervisor, "Uploader", partial(Uploader, tries=2))
@@ -145,6 +163,7 @@ FAULTS: dict[str, Callable[[str], None]] = {
     for function in (
         absent_store,
         clock_off,
+        deaf_consumer,
         die_before_claim,
         die_publishing,
         full_log,
