@@ -37,7 +37,7 @@ class JobFilter:
 
     Attributes:
         status: any of these.
-        words: each stands in the name, or is the job's number.
+        words: each stands in the name, or is the job's number; `#7` is only that.
         tags: the job has all of these.
         dataset, model: exactly this one.
         params: dotted paths in the spec, each with the value it must have.

@@ -167,9 +167,10 @@ def _has_word(word: str, *, lite: bool) -> Condition:
     like = Job.name.like if lite else Job.name.ilike
     found: Condition = like(pattern, escape="\\")
     number = word.removeprefix("#")
-    if number.isascii() and number.isdigit() and int(number) < 2**63:
-        return sa.or_(found, Job.id == int(number))
-    return found
+    if not re.fullmatch(r"[0-9]{1,18}", number):
+        return found
+    of_number = Job.id == int(number)
+    return of_number if word.startswith("#") else sa.or_(found, of_number)
 
 
 def _has_param(path: str, value: Any, *, lite: bool) -> Condition:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,13 +29,18 @@ def environment(settings: Settings, **changes: str) -> dict[str, str]:
 
 @contextmanager
 def process(
-    module: str, env: dict[str, str], log: Path, stop_signal: signal.Signals = signal.SIGTERM
+    module: str,
+    env: dict[str, str],
+    log: Path,
+    stop_signal: signal.Signals = signal.SIGTERM,
+    *,
+    arguments: Sequence[str] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `python -m module` while the block lasts; its output goes to `log`."""
+    """Run `python -m module [arguments]` while the block lasts; its output goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         running = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [sys.executable, "-m", module, *arguments],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=output,

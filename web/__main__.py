@@ -8,7 +8,9 @@ with these settings.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from types import FrameType
@@ -46,6 +48,16 @@ class YardWorker(ThreadWorker):  # type: ignore[misc]
         """Stop at once."""
         self._end_streams()
         super().handle_quit(sig, frame)
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        """Answer a request; once the server stops, hang up after the answer."""
+        keep_alive: bool = super().handle_request(req, conn)
+        if self.alive:
+            return keep_alive
+        # Otherwise gunicorn waits two seconds for the other side to do so, one after the other.
+        with contextlib.suppress(OSError):
+            conn.sock.shutdown(socket.SHUT_RDWR)
+        return False
 
     def _end_streams(self) -> None:
         yard: Yard = self.wsgi.extensions[KEY]

@@ -1,14 +1,17 @@
-"""Fixtures of the tests that run against real databases and Redis."""
+"""Fixtures of the tests that run against real databases, Redis and trainers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
 from shared.database import Database
+from shared.datasets import materialise
 from shared.settings import Settings
+from tests.trainers import Stable
 from tests.web_client import add_datasets, serving
 
 
@@ -18,3 +21,17 @@ def client(settings: Settings, database: Database) -> Iterator[FlaskClient]:
     add_datasets(database)
     with serving(settings, database) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def mnist_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of MNIST that trainers read; no test may change it."""
+    return materialise("mnist", tmp_path_factory.mktemp("datasets"))
+
+
+@pytest.fixture(scope="module")
+def stable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stable]:
+    """Give trainers that have imported TensorFlow already."""
+    stable = Stable(tmp_path_factory.mktemp("trainers"))
+    yield stable
+    stable.close()

@@ -66,6 +66,10 @@ class Commands:
         self._runs: queue.SimpleQueue[Run] = queue.SimpleQueue()
         threading.Thread(target=self._read, name="commands", daemon=True).start()
 
+    def run_waits(self) -> bool:
+        """Whether the assignment has been read already."""
+        return not self._runs.empty()
+
     def wait_for_run(self) -> Run:
         """Wait for the assignment."""
         return self._runs.get()

@@ -19,7 +19,7 @@ import os
 import sys
 import threading
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,8 +91,8 @@ def read(path: Path, spec: JobSpec, dataset_version: str) -> State:
         Unusable: it is damaged, or of another job.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
+            arrays = {name: members[name] for name in members.files}
         meta = json.loads(arrays.pop("meta").tobytes())
         _check(meta, spec, dataset_version)
         return State(
@@ -207,8 +207,9 @@ def _part(arrays: dict[str, npt.NDArray[Any]], part: str) -> Arrays:
     return [arrays[f"{part}.{index}"] for index in range(count)]
 
 
-def _remove_all_but(keep: Iterable[Path], folder: Path) -> None:
-    for path in set(folder.glob("*.npz")) - set(keep):
+def _remove_all_but(keep: list[Path], folder: Path) -> None:
+    """Remove older checkpoints, and what a process that was killed left half-written."""
+    for path in {*folder.glob("*.npz"), *folder.glob("*.partial")} - set(keep):
         path.unlink(missing_ok=True)
 
 

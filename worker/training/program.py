@@ -81,6 +81,8 @@ def serve() -> int:
     stop = threading.Event()
     commands = Commands(sys.stdin.buffer, stop=stop, on_end=_abandon)
     _import_tensorflow()
+    if not commands.run_waits():
+        _warm_up()
     channel.send(_ready(started))
     return _train(commands.wait_for_run(), channel, stop)
 
@@ -110,6 +112,12 @@ def _import_tensorflow() -> None:
     from worker.training import runtime
 
     runtime.import_tensorflow()
+
+
+def _warm_up() -> None:
+    from worker.training.warmup import warm_up
+
+    warm_up()
 
 
 def _ready(started: float) -> Ready:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",  # errors and warnings
     "KERAS_BACKEND": "tensorflow",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # others may share the device
 }
 
 

@@ -62,6 +62,8 @@ def draw_balanced(
     Returns:
         The drawn rows and the others, each in ascending order.
     """
+    if count == len(rows):
+        return rows, rows[:0]
     classes = labels[rows]
     by_class = np.lexsort((_random_keys(len(rows), seed, stream), classes))
     sizes = np.bincount(classes)

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-import tensorflow as tf
-
 from shared.protocol import Epoch, Event, Finished, Progress, Run, Started, Stopped
+from shared.spec.architecture import layers
 from shared.spec.schedules import learning_rate
 from worker.training import artifacts, data, models, runtime, stopping
 from worker.training.checkpoints import Arrays, Position, State, Unusable, Writer, read
@@ -38,6 +37,10 @@ class Session:
         run: the assignment.
         send: where events go.
         stop: set when the job shall save itself and end.
+
+    Raises:
+        JobFailure: the data folder is not what it should be.
+        InvalidInput: the spec does not fit the data.
     """
 
     def __init__(self, run: Run, send: Callable[[Event], None], stop: threading.Event) -> None:
@@ -46,6 +49,7 @@ class Session:
         self._send = send
         self._stop = stop
         self._dataset = data.load(run.dataset_dir)
+        layers(self._spec.model, self._dataset.image_shape, len(self._dataset.classes))
         self._learner = Learner(self._spec, self._dataset)
         self._writer = Writer(run.work_dir / "checkpoints", self._spec, self._dataset.version, send)
         self._position = Position()
@@ -54,6 +58,7 @@ class Session:
         self._train_pace = Pace(_PROGRESS_SECONDS)
         self._eval_pace = Pace(_PROGRESS_SECONDS)
         self._saved_at = time.monotonic()
+        self._saved: Position | None = None
 
     def run(self) -> bool:
         """Train to the end, or until told to stop.
@@ -90,6 +95,7 @@ class Session:
             else:
                 resumed_from = path.name
                 self._writer.take_over(path, self._position)
+                self._saved = self._position
                 break
         learner = self._learner
         self._send(
@@ -113,7 +119,7 @@ class Session:
 
     def _resume(self, state: State) -> None:
         self._learner.restore(state)
-        self._position = state.position
+        self._position = replace(state.position)
         self._history = state.history
         self._best = state.best
 
@@ -136,7 +142,7 @@ class Session:
             started = time.perf_counter()
             step, totals = self._learner.training.run(
                 rows,
-                tf.constant(rate, tf.float32),
+                rate,
                 Totals(position.loss, position.correct, position.images),
                 start=position.step,
                 stop=stop,
@@ -148,7 +154,7 @@ class Session:
             self._train_pace.record(step - position.step, seconds)
             position.step, position.train_seconds = step, position.train_seconds + seconds
             position.loss, position.correct, position.images = totals
-            self._send(self._progress("train", images_per_second=images / seconds))
+            self._send(self._progress("train", images / seconds))
 
     def _evaluate(self) -> Score:
         """Score the epoch."""
@@ -191,8 +197,9 @@ class Session:
 
     def _finish(self, reason: Literal["epochs_done", "early_stopped"], detail: str) -> None:
         """Score the weights that the job ends with, and write the artifacts."""
+        self._look_up()
         learner, history = self._learner, self._history
-        self._send(self._progress("finish"))
+        self._send(self._finish_progress())
         weights_epoch = stopping.epoch_to_keep(self._spec, history)
         if self._best is not None and weights_epoch != history[-1].epoch:
             learner.set_weights(self._best)
@@ -225,10 +232,14 @@ class Session:
             self._save()
 
     def _save(self) -> None:
+        """Hand the present state to the writer, unless it has it already."""
         self._saved_at = time.monotonic()
+        if self._position == self._saved:
+            return
+        self._saved = replace(self._position)
         self._writer.submit(
             State(
-                position=replace(self._position),
+                position=self._saved,
                 history=list(self._history),
                 model=self._learner.weights(),
                 optimizer=self._learner.optimizer_state(),
@@ -237,19 +248,28 @@ class Session:
         )
 
     def _progress(
-        self,
-        phase: Literal["train", "evaluate", "finish"],
-        *,
-        images_per_second: float | None = None,
+        self, phase: Literal["train", "evaluate"], images_per_second: float | None = None
     ) -> Progress:
         position = self._position
         return Progress(
             phase=phase,
-            epoch=min(position.epoch, self._spec.epochs),
+            epoch=position.epoch,
             step=position.step,
             steps=self._learner.steps_per_epoch,
-            train_accuracy=position.correct / position.images if position.images else None,
-            train_loss=position.loss / position.images if position.images else None,
+            train_accuracy=position.correct / position.images,
+            train_loss=position.loss / position.images,
             learning_rate=learning_rate(self._spec, position.epoch),
             images_per_second=images_per_second,
+        )
+
+    def _finish_progress(self) -> Progress:
+        last, steps = self._history[-1], self._learner.steps_per_epoch
+        return Progress(
+            phase="finish",
+            epoch=last.epoch,
+            step=steps,
+            steps=steps,
+            train_accuracy=last.train_accuracy,
+            train_loss=last.train_loss,
+            learning_rate=last.learning_rate,
         )
