@@ -13,7 +13,6 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from shared.database import Database
 from shared.errors import ConfigurationError
 from shared.schema import require_not_newer
 from shared.settings import Settings
@@ -44,8 +43,6 @@ def restore(settings: Settings, file: Path) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     lock = FolderLock.take(settings.data_dir, patience_seconds=0)
     try:
-        for suffix in ("-wal", "-shm"):  # they belong to the database that goes
-            target.with_name(target.name + suffix).unlink(missing_ok=True)
         _copy(file, target)
     finally:
         lock.release()
@@ -63,14 +60,15 @@ def _sqlite_path(settings: Settings) -> Path:
 def _check(file: Path) -> None:
     if not file.is_file():
         raise ConfigurationError(f"There is no file {file}.")
-    database = Database(f"sqlite:///{file}", pool_size=1)
+    # Not through `Database`, which would turn the backup itself into one with a log beside it.
+    engine = sa.create_engine(f"sqlite:///{file}")
     try:
-        with database.engine.connect() as connection:
+        with engine.connect() as connection:
             require_not_newer(connection)
     except sa.exc.DatabaseError as error:
         raise ConfigurationError(f"{file} is no backup of a yard: {error.orig}.") from error
     finally:
-        database.dispose()
+        engine.dispose()
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -79,6 +77,8 @@ def _copy(source: Path, target: Path) -> None:
         with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(partial)) as new:
             old.backup(new)
             new.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        for suffix in ("-wal", "-shm"):  # they belong to the file that goes, not to this one
+            target.with_name(target.name + suffix).unlink(missing_ok=True)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

@@ -14,7 +14,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
+import psutil
 import redis
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -27,10 +29,12 @@ from shared.models import Job, Leader, Status
 from shared.queue import connect
 from shared.schema import require_current
 from shared.settings import Settings
+from shared.yard.addresses import is_loopback
 
 _MOST_SKEW_SECONDS = 5.0
 _LEAST_FREE_BYTES = 1 << 30
 _REDIS_TIMEOUT_SECONDS = 2.0
+_NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"})
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def examine(settings: Settings) -> list[Finding]:
             *_guarded("redis", lambda: _redis(settings)),
             *_guarded("artifacts", lambda: _artifacts(settings)),
             *_guarded("disk", lambda: _disk(settings)),
+            *_guarded("secrets", lambda: _secrets(settings)),
         ]
     finally:
         database.dispose()
@@ -86,6 +91,10 @@ def _database(database: Database, settings: Settings) -> Iterator[Finding]:
             yield Finding("database", "error", str(error), "Bring code and database together.")
             return
     yield Finding("database", "ok", "The database answers, at the revision of this code.")
+    kind = file_system_of(Path(database.url.database or "")) if database.is_sqlite else ""
+    if kind in _NETWORK_FILE_SYSTEMS or kind.startswith("fuse."):
+        sentence = f"SQLite lies on a network file system ({kind}), which may corrupt it."
+        yield Finding("database", "error", sentence, "Move it to a local disk.")
     with database.read() as session:
         yield _clock(session)
         yield _scheduler(session)
@@ -171,6 +180,26 @@ def _artifacts(settings: Settings) -> Iterator[Finding]:
         finally:
             store.delete(name)
     yield Finding("artifacts", "ok", "The artifact store takes files and gives them back.")
+
+
+def file_system_of(path: Path) -> str:
+    """Return the kind of file system that `path` lies on; empty if it cannot be told."""
+    place = path.absolute()
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    return next((mounts[folder] for folder in (place, *place.parents) if folder in mounts), "")
+
+
+def _secrets(settings: Settings) -> Iterator[Finding]:
+    host = urlsplit(settings.url).hostname or ""
+    if not is_loopback(host) and settings.access_token is None:
+        sentence = f"The server is at {host}, and no access token is set here."
+        advice = "Set TRAINYARD_ACCESS_TOKEN where the server runs; it refuses to start without."
+        yield Finding("secrets", "warning", sentence, advice)
+    elif settings.access_token and not settings.secret_key and settings.database_url:
+        sentence = "No secret key is set, so each server makes its own and sessions are not shared."
+        yield Finding("secrets", "warning", sentence, "Set TRAINYARD_SECRET_KEY.")
+    else:
+        yield Finding("secrets", "ok", "Access token and secret key are set where they are needed.")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

@@ -59,6 +59,35 @@ def test_a_restore_is_refused_while_a_yard_runs(sqlite_url: str, tmp_path: Path)
     restore(settings, tmp_path / "saved")
 
 
+def test_a_restore_that_fails_leaves_the_database_as_it_was(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path, database_url=sqlite_url)
+    backup(settings, tmp_path / "saved")
+    database = Database(sqlite_url)
+    add_job(database)
+    assert (tmp_path / "trainyard.db-wal").stat().st_size > 0
+
+    def fail(_path: object) -> None:
+        raise OSError("No space left on device.")
+
+    monkeypatch.setattr("shared.backup.sqlite3.connect", fail)
+    with pytest.raises(OSError, match="No space"):
+        restore(settings, tmp_path / "saved")
+    monkeypatch.undo()
+    assert count(settings) == 1
+    assert not list(tmp_path.glob("*.partial"))
+    database.dispose()
+
+
+def test_a_restore_leaves_the_backup_as_it_is(sqlite_url: str, tmp_path: Path) -> None:
+    backup(Settings(data_dir=tmp_path, database_url=sqlite_url), tmp_path / "saved")
+    before = (tmp_path / "saved").read_bytes()
+    restore(Settings(data_dir=tmp_path / "new"), tmp_path / "saved")
+    assert (tmp_path / "saved").read_bytes() == before
+    assert not list(tmp_path.glob("saved-*"))
+
+
 def test_what_is_no_backup_or_a_newer_one_is_refused(sqlite_url: str, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "new")
     (tmp_path / "junk").write_bytes(b"junk" * 500)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import redis
 import sqlalchemy as sa
 
@@ -40,7 +41,16 @@ def test_a_healthy_yard_has_no_errors_and_the_probe_is_gone(
     furnish(database)
     found = levels(examine(service_settings))
     assert "error" not in found.values()
-    assert set(found) == {"database", "clock", "scheduler", "workers", "redis", "artifacts", "disk"}
+    assert set(found) == {
+        "database",
+        "clock",
+        "scheduler",
+        "workers",
+        "redis",
+        "artifacts",
+        "disk",
+        "secrets",
+    }
     assert not [p for p in (service_settings.data_dir / "artifacts").rglob("*") if p.is_file()]
 
 
@@ -52,6 +62,21 @@ def test_an_empty_yard_lacks_scheduler_worker_and_server_of_its_queue(
     assert {f.check for f in found if f.level == "error"} == {"scheduler", "workers", "queues"}
     assert any("'gpu-large'" in f.sentence for f in found)
     assert all(f.advice for f in found if f.level != "ok")
+
+
+def test_sqlite_on_a_network_file_system_is_an_error(
+    settings: Settings, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = settings.model_copy(update={"database_url": sqlite_url})
+    assert not [f for f in examine(local) if "network file system" in f.sentence]
+    monkeypatch.setattr("shared.checkup.file_system_of", lambda _path: "nfs4")
+    (finding,) = [f for f in examine(local) if "network file system" in f.sentence]
+    assert (finding.check, finding.level) == ("database", "error")
+
+
+def test_a_server_for_others_without_a_token_is_a_warning(settings: Settings) -> None:
+    public = settings.model_copy(update={"url": "http://yard.example.org"})
+    assert levels(examine(public))["secrets"] == "warning"
 
 
 def test_a_silent_worker_is_named(service_settings: Settings, database: Database) -> None:
