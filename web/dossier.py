@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +20,7 @@ from shared.models import Artifact, Attempt, Epoch, JobEvent
 from shared.spec.presets import PRESETS
 from web.forms import as_data
 from web.hyperparameters import SpecRow, spec_rows
+from web.ribbon import Ribbon
 
 MAX_CURVE_POINTS = 400
 MAX_TABLE_ROWS = 100
@@ -57,6 +59,7 @@ class Dossier:
         job: see `shared.records.job_detail`.
         epochs: all of them, ascending.
         attempts: rows, in order.
+        ribbon: the same, laid out in time; None before the first.
         events: the newest first.
         artifacts: by name, checkpoints last.
     """
@@ -64,6 +67,7 @@ class Dossier:
     job: dict[str, Any]
     epochs: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
+    ribbon: Ribbon | None
     events: list[dict[str, Any]]
     artifacts: list[dict[str, Any]]
 
@@ -83,11 +87,15 @@ class Dossier:
             .where(Artifact.job_id == job_id)
             .order_by(Artifact.kind == "checkpoint", Artifact.name)
         )
+        detail = records.job_detail(job)
+        tries = [records.attempt_row(row) for row in session.scalars(attempts)]
+        events = [records.event_row(row) for row in session.scalars(newest.limit(MAX_EVENTS))]
         return cls(
-            job=records.job_detail(job),
+            job=detail,
             epochs=[records.epoch_row(row) for row in session.scalars(epochs)],
-            attempts=[records.attempt_row(row) for row in session.scalars(attempts)],
-            events=[records.event_row(row) for row in session.scalars(newest.limit(MAX_EVENTS))],
+            attempts=tries,
+            ribbon=Ribbon.lay_out(detail, tries, events, datetime.now(UTC)),
+            events=events,
             artifacts=[records.artifact_row(row) for row in session.scalars(artifacts)],
         )
 
@@ -105,6 +113,16 @@ class Dossier:
         return {title: list(found) for title, found in groupby(rows, key=lambda row: row.section)}
 
     @property
+    def _starts(self) -> list[tuple[int, float]]:
+        """The attempts that trained, each with the epochs that were done when it began."""
+        steps = (self.job["run_info"] or {}).get("steps_per_epoch") or 1
+        return [
+            (row["number"], round(row["started_epoch"] - 1 + row["started_step"] / steps, 3))
+            for row in self.attempts
+            if row["started_epoch"] is not None and row["first_step_at"] is not None
+        ]
+
+    @property
     def images_per_second(self) -> float | None:
         """The speed of training: of the running epoch, or else of the last one."""
         progress = self.job["progress"] or {}
@@ -120,6 +138,7 @@ class Dossier:
         return as_data(
             {
                 **{name: self.job[name] for name in _JOB_FIELDS},
+                "starts": self._starts,
                 "fields": _CURVE_FIELDS,
                 "epochs": [[_short(row[name]) for name in _CURVE_FIELDS] for row in chosen],
             }

@@ -48,8 +48,14 @@ class Overview:
 
     @property
     def slots(self) -> list[dict[str, Any]]:
-        """The slots of the workers that are alive."""
-        return [slot for worker in self.workers if worker["alive"] for slot in worker["slots"]]
+        """The slots of living workers, without those that are empty because they drain."""
+        return [
+            slot
+            for worker in self.workers
+            if worker["alive"]
+            for slot in worker["slots"]
+            if worker["state"] == "alive" or slot["job_id"] is not None
+        ]
 
     @property
     def busy(self) -> int:
@@ -58,10 +64,20 @@ class Overview:
 
     @property
     def queues(self) -> list[str]:
-        """The queues that a living worker serves."""
-        return sorted(
-            {name for worker in self.workers if worker["alive"] for name in worker["queues"]}
-        )
+        """The queues that a worker serves which takes jobs."""
+        takers = [worker for worker in self.workers if worker["state"] == "alive"]
+        return sorted({name for worker in takers for name in worker["queues"]})
+
+    @property
+    def free(self) -> int:
+        """How many slots would take a job at once."""
+        takers = [worker for worker in self.workers if worker["state"] == "alive"]
+        return sum(slot["job_id"] is None for worker in takers for slot in worker["slots"])
+
+    @property
+    def alive(self) -> int:
+        """How many workers are connected, drained or not."""
+        return sum(worker["alive"] for worker in self.workers)
 
 
 def queue_away(bell: Bell) -> bool:

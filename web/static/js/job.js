@@ -6,6 +6,7 @@ import { count, duration, figure, percent } from "./format.js";
 import { follow, throttled } from "./live.js";
 import { LogView } from "./log.js";
 import { fetchPage, swapRegions } from "./regions.js";
+import { followRibbon } from "./ribbon.js";
 
 const REFRESH_MS = 1200;
 const ROOM_FOR_ALL_EPOCHS = 40;
@@ -19,7 +20,7 @@ takeEpochs(data);
 const TOLD = ["status", "name", "tags", "priority", "cancel_requested_at", "attempt", "first_step_at"];
 const toldOf = (job) => JSON.stringify(TOLD.map((name) => job[name]));
 let told = toldOf(data);
-let { status, progress } = data;
+let { status, progress, starts } = data;
 
 // --- curves -----------------------------------------------------------------------------------
 
@@ -51,6 +52,11 @@ const rate = chart("rate", {
   farEnd: null,
   limits: [0, Infinity],
 });
+
+/** Mark where later attempts went on. */
+function markStarts() {
+  accuracy.setMarks(starts.slice(1).map(([, done]) => done));
+}
 
 /** The page holds epochs as rows of plain values, to be small. */
 function takeEpochs({ fields, epochs: found }) {
@@ -119,6 +125,8 @@ const refresh = async () => {
   const page = await fetchPage(location.pathname);
   const fresh = JSON.parse(page.querySelector("[data-job-data]").textContent);
   takeEpochs(fresh);
+  starts = fresh.starts;
+  markStarts();
   changeStatus(fresh.status);
   if (fresh.progress) progress = newer(progress, fresh.progress);
   swapRegions(page);
@@ -175,6 +183,8 @@ const stream = follow(() => `${api}/stream?after=e${lastEpoch()}`, {
 
 const log = new LogView(document.querySelector("[data-log]"), document.querySelector("[data-follow]"), `${api}/log`);
 draw();
+markStarts();
+followRibbon(accuracy, () => starts);
 performance.mark("curves-drawn");
 showProgress();
 log.load();
