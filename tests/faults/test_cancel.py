@@ -39,6 +39,7 @@ def cancel_twice(yard: Yard, job_id: int) -> None:
         yard.cancel(job_id)
 
 
+@pytest.mark.slow
 def test_a_waiting_job_is_never_claimed(yard: Yard) -> None:
     job_id = yard.submit()
     cancel_twice(yard, job_id)
@@ -64,8 +65,15 @@ def test_a_job_whose_trainer_still_imports_its_libraries(yard: Yard) -> None:
     ("behaviour", "phase"),
     [
         pytest.param(Behaviour.HANGS, "train", id="that hears nothing"),
-        pytest.param(Behaviour.HOLDS_CHECKPOINT, "train", id="that writes a checkpoint"),
-        pytest.param(Behaviour.HOLDS_FINISH, "finish", id="that writes its artifacts"),
+        pytest.param(
+            Behaviour.HOLDS_CHECKPOINT,
+            "train",
+            id="that writes a checkpoint",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            Behaviour.HOLDS_FINISH, "finish", id="that writes its artifacts", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_job_with_a_trainer(yard: Yard, behaviour: Behaviour, phase: str) -> None:
@@ -101,6 +109,7 @@ def test_a_job_whose_result_waits_for_a_store_that_is_away(yard: Yard) -> None:
     check_history(yard.database, yard.store)
 
 
+@pytest.mark.slow
 def test_a_paused_job_and_a_resumed_one(yard: Yard) -> None:
     job_id = yard.submit()
     with yard.worker():

@@ -39,6 +39,7 @@ def wait_stored(
     wait_until(stored, what=f"the checkpoint at epoch {position} is stored")
 
 
+@pytest.mark.slow
 def test_half_a_checkpoint_is_none(yard: Yard) -> None:
     job_id = yard.submit(Behaviour.DIES_SAVING)
     with yard.worker():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shared.models import Outcome, Status
 from tests.fake_trainer import Behaviour
 from tests.history import check_history
@@ -30,6 +32,7 @@ def test_an_earlier_checkpoint_outlives_a_store_without_space(yard: Yard) -> Non
     check_history(yard.database, yard.store)
 
 
+@pytest.mark.slow
 def test_a_result_that_finds_no_space_is_named_and_not_accepted(yard: Yard) -> None:
     switch = yard.folder / "full"
     job_id = yard.submit(epochs=1)
@@ -47,6 +50,7 @@ def test_a_result_that_finds_no_space_is_named_and_not_accepted(yard: Yard) -> N
     check_history(yard.database, yard.store)
 
 
+@pytest.mark.slow
 def test_a_log_that_finds_no_space_holds_up_no_trainer(yard: Yard) -> None:
     job_id = yard.submit(Behaviour.SHOUTS)
     yard.open_gate(1, 2, 3)

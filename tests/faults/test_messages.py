@@ -15,6 +15,7 @@ from tests.waiting import wait_until
 from tests.worker_yard import Yard
 
 
+@pytest.mark.slow
 def test_a_message_that_is_deleted_is_sent_again(yard: Yard) -> None:
     job_id = yard.submit(epochs=1)
     yard.open_gate(1)
@@ -38,6 +39,7 @@ def test_a_worker_killed_between_message_and_claim_takes_no_job_with_it(yard: Ya
     check_history(yard.database, yard.store)
 
 
+@pytest.mark.slow
 def test_a_job_longer_than_the_visibility_timeout_runs_once(yard: Yard) -> None:
     job_id = yard.submit(epochs=2)
     seconds = 2
@@ -72,15 +74,8 @@ def _no_celery_message(app: Celery) -> None:
         redis.lpush(list_key("default"), json.dumps({"job": 1}))
 
 
-@pytest.mark.parametrize(
-    "send",
-    [
-        pytest.param(_unknown_task, marks=pytest.mark.slow),
-        _other_arguments,
-        pytest.param(_pickle, marks=pytest.mark.slow),
-        pytest.param(_no_celery_message, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("send", [_unknown_task, _other_arguments, _pickle, _no_celery_message])
 def test_a_message_of_another_version_harms_nothing(yard: Yard, send: object) -> None:
     assert callable(send)
     app = make_celery(yard.settings)
@@ -94,6 +89,7 @@ def test_a_message_of_another_version_harms_nothing(yard: Yard, send: object) ->
     check_history(yard.database, yard.store)
 
 
+@pytest.mark.slow
 def test_a_worker_that_meets_rubbish_hands_its_jobs_back_and_says_that_it_failed(
     yard: Yard,
 ) -> None:
@@ -111,7 +107,8 @@ def test_a_worker_that_meets_rubbish_hands_its_jobs_back_and_says_that_it_failed
     check_history(yard.database, yard.store)
 
 
-@pytest.mark.parametrize("seconds", [pytest.param(-3600, marks=pytest.mark.slow), 3600])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [-3600, 3600])
 def test_a_worker_whose_clock_is_wrong_keeps_its_lease(yard: Yard, seconds: int) -> None:
     job_id = yard.submit(epochs=2)
     lease_seconds = float(yard.env["TRAINYARD_LEASE_SECONDS"])

@@ -36,6 +36,7 @@ def test_jobs_start_after_redis_came_back_empty_to_an_idle_worker(
     check_history(yard.database, yard.store)
 
 
+@pytest.mark.slow
 def test_jobs_that_waited_start_after_redis_came_back_empty_to_a_busy_worker(
     yard: Yard, redis_server: RedisServer
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_consumer_whose_connection_is_dead_without_a_word_is_noticed(
     check_history(yard.database, yard.store)
 
 
+@pytest.mark.slow
 def test_a_consumer_that_asks_redis_for_nothing_is_replaced_and_started_anew(yard: Yard) -> None:
     switch = yard.folder / "deaf"
     with yard.scheduler(), yard.worker(fault=f"deaf_consumer:{switch}"):

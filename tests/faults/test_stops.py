@@ -15,7 +15,8 @@ from tests.waiting import wait_until
 from tests.worker_yard import Yard, trainer_of
 
 
-@pytest.mark.parametrize("grace_seconds", [2, pytest.param(15, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("grace_seconds", [2, 15])
 def test_a_worker_killed_before_its_grace_is_over_loses_its_lease_and_no_job(
     yard: Yard, grace_seconds: int
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_worker_told_to_stop_while_it_claims_gives_the_job_back(yard: Yard) ->
     check_history(yard.database, yard.store)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_before_it_is_ready_claims_nothing(yard: Yard) -> None:
     job_id = yard.submit(epochs=1)
     with yard.worker() as worker:

@@ -14,8 +14,8 @@ from tests.worker_yard import Yard
     ("behaviour", "evidence"),
     [
         (Behaviour.SEGFAULTS, "SIGSEGV"),
-        (Behaviour.RUNS_OUT_OF_MEMORY, "exit code 1"),
-        (Behaviour.LEAVES, "exit code 0"),
+        pytest.param(Behaviour.RUNS_OUT_OF_MEMORY, "exit code 1", marks=pytest.mark.slow),
+        pytest.param(Behaviour.LEAVES, "exit code 0", marks=pytest.mark.slow),
         pytest.param(Behaviour.EXITS, "exit code 3", marks=pytest.mark.slow),
     ],
 )
@@ -44,6 +44,7 @@ def test_a_trainer_that_hangs_is_ended_and_its_job_tried_again(yard: Yard) -> No
     check_history(yard.database, yard.store)
 
 
+@pytest.mark.slow
 def test_a_trainer_that_prints_without_end_is_not_held_up(yard: Yard) -> None:
     job_id = yard.submit(Behaviour.SHOUTS)
     yard.open_gate(1, 2, 3)

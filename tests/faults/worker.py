@@ -54,7 +54,11 @@ def visibility_timeout(seconds: str) -> None:
 
     def make_impatient(settings: Settings) -> Celery:
         app = make(settings)
-        app.conf.broker_transport_options |= {"visibility_timeout": float(seconds)}
+        app.conf.broker_transport_options |= {
+            "visibility_timeout": float(seconds),
+            "unacked_restore_interval": 1,
+            "unacked_restore_throttle": 1,
+        }
         return app
 
     _replace(celery_app, "make_celery", make_impatient)
