@@ -7,6 +7,7 @@ that the page stays small. Must not change anything.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -16,8 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared import jobs, records
-from shared.models import Artifact, Attempt, Epoch, JobEvent
+from shared.models import Artifact, Attempt, Epoch, JobEvent, Status
 from shared.spec.presets import PRESETS
+from shared.waiting import Wait
 from web.forms import as_data
 from web.hyperparameters import SpecRow, spec_rows
 from web.ribbon import Ribbon
@@ -44,7 +46,9 @@ _JOB_FIELDS = (
     "name",
     "tags",
     "priority",
+    "queue",
     "cancel_requested_at",
+    "pause_requested_at",
     "attempt",
     "first_step_at",
 )
@@ -57,6 +61,7 @@ class Dossier:
 
     Attributes:
         job: see `shared.records.job_detail`.
+        wait: why it waits; None if it does not.
         epochs: all of them, ascending.
         attempts: rows, in order.
         ribbon: the same, laid out in time; None before the first.
@@ -65,6 +70,7 @@ class Dossier:
     """
 
     job: dict[str, Any]
+    wait: Wait | None
     epochs: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
     ribbon: Ribbon | None
@@ -72,8 +78,13 @@ class Dossier:
     artifacts: list[dict[str, Any]]
 
     @classmethod
-    def load(cls, session: Session, job_id: int) -> Dossier:
+    def load(cls, session: Session, job_id: int, explain: Callable[[], dict[int, Wait]]) -> Dossier:
         """Read a job.
+
+        Args:
+            session: for reading.
+            job_id: the job.
+            explain: tells why jobs wait; asked only if this one does.
 
         Raises:
             NotFound: there is no such job.
@@ -92,6 +103,7 @@ class Dossier:
         events = [records.event_row(row) for row in session.scalars(newest.limit(MAX_EVENTS))]
         return cls(
             job=detail,
+            wait=explain().get(job_id) if job.status is Status.QUEUED else None,
             epochs=[records.epoch_row(row) for row in session.scalars(epochs)],
             attempts=tries,
             ribbon=Ribbon.lay_out(detail, tries, events, datetime.now(UTC)),

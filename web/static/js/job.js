@@ -9,6 +9,8 @@ import { fetchPage, swapRegions } from "./regions.js";
 import { followRibbon } from "./ribbon.js";
 
 const REFRESH_MS = 1200;
+// What the server works out anew each time: why a job waits, and the ribbon of one that runs.
+const LOOK_AGAIN_MS = { queued: 3000, running: 15000 };
 const ROOM_FOR_ALL_EPOCHS = 40;
 const OVER = ["succeeded", "failed", "cancelled"];
 const data = JSON.parse(document.querySelector("[data-job-data]").textContent);
@@ -17,7 +19,7 @@ const api = `/api/v1/jobs/${data.id}`;
 const epochs = new Map();
 takeEpochs(data);
 // What the server's rendering shows of a job beside its progress and its epochs.
-const TOLD = ["status", "name", "tags", "priority", "cancel_requested_at", "attempt", "first_step_at"];
+const TOLD = ["status", "name", "tags", "priority", "queue", "cancel_requested_at", "pause_requested_at", "attempt", "first_step_at"];
 const toldOf = (job) => JSON.stringify(TOLD.map((name) => job[name]));
 let told = toldOf(data);
 let { status, progress, starts } = data;
@@ -190,3 +192,10 @@ showProgress();
 log.load();
 showConfusion(document, api);
 document.addEventListener("yard:changed", ask);
+
+(function lookAgain() {
+  setTimeout(() => {
+    if (!document.hidden && status in LOOK_AGAIN_MS) ask();
+    lookAgain();
+  }, LOOK_AGAIN_MS[status] ?? LOOK_AGAIN_MS.running);
+})();
