@@ -8,8 +8,9 @@
  */
 export function followRibbon(chart, starts) {
   const root = document.querySelector('[data-chart="accuracy"]');
-  const show = (event) => point(event.target.closest?.("[data-attempt]"));
-  const leave = () => point(document.activeElement?.closest?.("[data-attempt]"));
+  const segmentOf = (node) => node?.closest("[data-attempt]") ?? null;
+  const show = (event) => point(segmentOf(event.target) ?? segmentOf(document.activeElement));
+  const leave = () => point(segmentOf(document.activeElement));
 
   function point(segment) {
     for (const tip of root.querySelectorAll(".ribbon-tip")) tip.hidden = true;
@@ -31,6 +32,7 @@ export function stretch(number, starts) {
   return [starts[index][1], starts[index + 1]?.[1] ?? Infinity];
 }
 
+/** Put the tip under the bar, so that it covers nothing of the curve; above it if there is no room. */
 function place(segment) {
   const ribbon = segment.closest(".ribbon");
   const tip = ribbon.querySelector(`#ribbon-tip-${segment.dataset.attempt}`);
@@ -38,6 +40,8 @@ function place(segment) {
   const [box, frame] = [segment.getBoundingClientRect(), ribbon.getBoundingClientRect()];
   const middle = box.left + box.width / 2 - frame.left - tip.offsetWidth / 2;
   const left = Math.max(0, Math.min(middle, frame.width - tip.offsetWidth));
-  const top = ribbon.querySelector(".ribbon-bar").getBoundingClientRect().top - frame.top - tip.offsetHeight - 2;
+  const bar = ribbon.querySelector(".ribbon-bar").getBoundingClientRect();
+  const under = bar.bottom + 6 + tip.offsetHeight < innerHeight;
+  const top = (under ? bar.bottom + 6 : bar.top - 2 - tip.offsetHeight) - frame.top;
   tip.style.transform = `translate(${left}px, ${top}px)`;
 }
