@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,15 +78,26 @@ class Tutorial:
 
     def epoch(self, epoch: int) -> EpochScore:
         """Train and test one epoch, counted from 1."""
-        rate = 0.001 * 0.9 ** (epoch - 1)
-        self._optimizer.learning_rate = rate
+        for _ in self.train(epoch):
+            pass
+        return self.score(epoch)
+
+    def train(self, epoch: int) -> Iterator[None]:
+        """Train an epoch, one batch each time that the next one is asked for."""
+        self._optimizer.learning_rate = _learning_rate(epoch)
         for images, labels in self._ordered(epoch) if self._as_trainer else self._train_set:
             self._train_step(images, labels)
+            yield
+
+    def score(self, epoch: int) -> EpochScore:
+        """Test the epoch that was trained."""
         train_loss, train_accuracy = self._take_metrics()
         for images, labels in self._test_set:
             self._test_step(images, labels)
         test_loss, test_accuracy = self._take_metrics()
-        return EpochScore(epoch, train_accuracy, train_loss, test_accuracy, test_loss, rate)
+        return EpochScore(
+            epoch, train_accuracy, train_loss, test_accuracy, test_loss, _learning_rate(epoch)
+        )
 
     def _train_batch(self, images: Any, labels: Any) -> None:
         import tensorflow as tf
@@ -131,6 +143,10 @@ def build_model() -> Any:
             layers.Dense(10, activation="softmax"),
         ]
     )
+
+
+def _learning_rate(epoch: int) -> float:
+    return 0.001 * 0.9 ** (epoch - 1)
 
 
 def _trainers_weights() -> list[npt.NDArray[np.float32]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -125,6 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigurationError, ValidationError) as error:
         print(error, file=sys.stderr)
         return _USAGE_STATUS
+    # What start-up made stays to the end: shared with the child, and not taken apart at the exit,
+    # which costs each of the two processes a quarter of a second.
+    gc.collect()
+    gc.freeze()
     # Until gunicorn has its own handlers, a stop must not be lost.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     Server(app, settings, options.host, options.port).run()

@@ -53,7 +53,8 @@ def content_version(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 def materialise(name: str, folder: Path) -> Path:
     """Put a bundled data set where trainers can map it into memory.
 
-    Returns at once if it is already there. Safe when several processes do it at the same time.
+    Returns at once if it is already there. A folder that lost files, or has damaged ones, is
+    written anew. Safe when several processes do it at the same time.
 
     Args:
         name: a key of `BUNDLED`.
@@ -71,20 +72,34 @@ def materialise(name: str, folder: Path) -> Path:
         known = ", ".join(BUNDLED)
         raise NotFound(f"No bundled data set of this name. Received: {name!r}. Known: {known}.")
     target = folder / name / dataset.version[:16]
-    if _is_complete(target):
+    if _is_complete(target, dataset):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with _locked(target.parent / ".lock"):
-        if not _is_complete(target):
+        if not _is_complete(target, dataset):
             _replace(target, dataset)
     return target
 
 
-def _is_complete(target: Path) -> bool:
-    return (
-        all((target / f"{name}.npy").is_file() for name in ARRAYS)
-        and (target / DESCRIPTION).is_file()
-    )
+def _is_complete(target: Path, dataset: BundledDataset) -> bool:
+    """Whether every file is there with the content's kind and length; headers only are read."""
+    try:
+        description = json.loads((target / DESCRIPTION).read_text())
+        arrays = [np.load(target / f"{name}.npy", mmap_mode="r") for name in ARRAYS]
+    except (OSError, EOFError, ValueError):
+        return False
+    found = [(array.dtype, array.shape) for array in arrays]
+    return description == _description(dataset) and found == _expected(dataset)
+
+
+def _expected(dataset: BundledDataset) -> list[tuple[np.dtype[Any], tuple[int, ...]]]:
+    """Return kind and shape of each array, in the order of `ARRAYS`."""
+    images, labels = np.dtype(np.uint8), np.dtype(np.int64)
+    return [
+        kind
+        for count in (dataset.train_images, dataset.test_images)
+        for kind in ((images, (count, *dataset.image_shape)), (labels, (count,)))
+    ]
 
 
 @contextmanager
@@ -101,7 +116,7 @@ def _replace(target: Path, dataset: BundledDataset) -> None:
     partial = Path(tempfile.mkdtemp(prefix=_PARTIAL_PREFIX, dir=target.parent))
     try:
         _write(partial, dataset)
-        if target.exists():  # somebody removed files from it
+        if target.exists():  # somebody removed or damaged files in it
             shutil.rmtree(target)
         partial.rename(target)
     finally:

@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from tests.bench import jobs, lists, start
+from tests.bench import epoch, jobs, lists, start
 from tests.bench.figures import Figure, print_table
 from tests.yard import running_yard
 
@@ -45,7 +45,11 @@ def _lists(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
     yield from lists.figures(folder, options.rows)
 
 
-BENCHES: dict[str, Bench] = {"start": _start, "jobs": _jobs, "lists": _lists}
+def _epoch(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
+    yield from epoch.figures(folder, rounds=max(3, options.samples // 4))
+
+
+BENCHES: dict[str, Bench] = {"start": _start, "jobs": _jobs, "epoch": _epoch, "lists": _lists}
 
 
 def main() -> int:

@@ -428,9 +428,12 @@ def test_the_log_is_all_attempts_in_order(client: FlaskClient, database: Databas
     answer = client.get(path)
     assert answer.content_type == "text/plain; charset=utf-8"
     assert answer.text == "eins\nzwei ü\n"
-    add_artifact(client, job_id, "log-2.txt", b"drei\nvier\n", attempt=2, **text)
+    # Attempt 3 is stored before attempt 2.
+    add_artifact(client, job_id, "log-3.txt", b"vier\n", attempt=3, **text)
+    add_artifact(client, job_id, "log-2.txt", b"drei\n", attempt=2, **text)
     assert client.get(path).text.splitlines() == [
-        "--- attempt 1 ---", "eins", "zwei ü", "--- attempt 2 ---", "drei", "vier",
+        "--- attempt 1 ---", "eins", "zwei ü", "--- attempt 2 ---", "drei",
+        "--- attempt 3 ---", "vier",
     ]  # fmt: skip
     assert client.get(f"{path}?tail=1").text == "vier\n"
     assert client.get(f"{path}?tail=9999").text == client.get(path).text

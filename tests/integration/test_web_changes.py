@@ -75,6 +75,20 @@ def test_what_was_there_before_is_no_change(database: Database, clock: Clock) ->
     with database.read() as session:
         changes.start(session)
     assert look(changes, database) == set()
+    add_event(database, job_id, 400)
+    assert look(changes, database) == {job_id}
+
+
+def test_an_event_that_is_committed_after_the_start_is_seen_though_numbered_before(
+    database: Database, clock: Clock
+) -> None:
+    early, late = add_job(database), add_job(database)
+    add_event(database, early, 1001)
+    changes = Changes(clock)
+    with database.read() as session:
+        changes.start(session)
+    add_event(database, late, 1000)
+    assert look(changes, database) == {late}
 
 
 def test_figures_of_running_and_watched_jobs_are_compared(

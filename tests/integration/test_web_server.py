@@ -28,7 +28,7 @@ from tests.web_client import add_datasets, add_epoch, add_job
 VIEWERS = 200
 MAX_RESIDENT_BYTES = 150_000_000
 ANSWER_SECONDS = 30.0
-# On a machine that does much else; about one second on an idle one.
+# On a machine that does much else; about half a second on an idle one.
 STOP_SECONDS = 8.0
 
 

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from shared import jobs, workers
 from shared.artifacts import ArtifactStore
-from shared.database import Database
-from shared.models import JobEvent, Outcome, Status, Worker
+from shared.database import Database, utc_now
+from shared.models import Attempt, JobEvent, Outcome, Status, Worker
 from shared.queue import Bell, list_key
 from shared.settings import Settings
 from shared.submit import QUEUE_AWAY, submit_job
@@ -45,7 +45,9 @@ def test_a_job_runs_to_its_end_and_everything_is_recorded(yard: Yard) -> None:
     assert job.outcome_detail == "All 3 epochs are done."
     files = yard.artifacts(job_id)
     assert {"history.csv", "log-1.txt"} <= set(files)
-    assert len([name for name in files if name.startswith("checkpoints/")]) == 2
+    checkpoints = [name for name in files if name.startswith("checkpoints/")]
+    assert len(checkpoints) <= 2  # a slow store skips one that a newer has overtaken
+    assert "checkpoints/checkpoint-00004-000000.npz" in checkpoints
     store = ArtifactStore(yard.settings.resolved_artifacts_url)
     with store.open(files["log-1.txt"]) as log:
         assert b"epoch 3 begins" in log.read()
@@ -242,10 +244,12 @@ def test_a_message_delivered_many_times_runs_the_job_once(yard: Yard) -> None:
 
 
 def test_a_job_over_its_time_limit_fails_and_its_trainer_ends(yard: Yard) -> None:
-    job_id = yard.submit(resources={"max_runtime_seconds": 1})
+    job_id = yard.submit(resources={"max_runtime_seconds": 3600})
     with yard.scheduler(), yard.worker() as worker:
         yard.wait_training(job_id)
         trainer = trainer_of(worker)
+        with yard.database.write() as session:
+            session.execute(sa.update(Attempt).values(claimed_at=utc_now(-3601)))
         job = yard.wait(job_id, Status.FAILED)
         wait_until(lambda: not trainer.is_running(), what="the trainer has ended")
 

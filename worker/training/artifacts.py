@@ -162,7 +162,9 @@ def to_litert(model: Any) -> bytes:
     first, and talks about it.
     """
     signature = tf.TensorSpec(model.input.shape, tf.float32, name="images")
-    predict = tf.function(lambda images: model(images, training=False), [signature])
+    predict = tf.function(
+        lambda images: model(images, training=False), [signature], autograph=False
+    )
     holder = tf.Module()
     holder.weights = [variable.value for variable in model.variables]
     with warnings.catch_warnings():

@@ -17,10 +17,11 @@ from typing import NoReturn
 
 from shared.datasets import materialise
 from shared.errors import FieldError, InvalidInput, TrainyardError
-from shared.protocol import Ready, Run
+from shared.protocol import Event, Ready, Run
 from shared.settings import Settings
 from shared.spec import JobSpec, validate
 from worker.training.channel import Channel, Commands
+from worker.training.narration import narrate
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -94,15 +95,23 @@ def _train(run: Run, channel: Channel, stop: threading.Event) -> NoReturn:
     supervisor waits for the device.
     """
     from worker.training.failures import describe
+    from worker.training.runtime import temporary_files_in
     from worker.training.session import Session
+
+    def report(event: Event) -> None:
+        for line in narrate(event, run.spec):
+            print(line, file=sys.stderr, flush=True)
+        channel.send(event)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        code = EXIT_STOPPED if Session(run, channel.send, stop).run() else EXIT_DONE
+        with temporary_files_in(run.work_dir / "tmp"):
+            code = EXIT_STOPPED if Session(run, report, stop).run() else EXIT_DONE
     except Exception as error:  # noqa: BLE001  whatever it is, the job must end with a reason
-        traceback.print_exc()
-        channel.send(describe(error))
+        if not isinstance(error, TrainyardError):
+            traceback.print_exc()
+        report(describe(error))
         code = EXIT_FAILED
     sys.stderr.flush()
     os._exit(code)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",  # errors and warnings
@@ -49,6 +51,27 @@ def _held_back_errors() -> Iterator[None]:
         finally:
             os.dup2(standard_error, 2)
             os.close(standard_error)
+
+
+@contextmanager
+def temporary_files_in(folder: Path) -> Iterator[None]:
+    """Lead this process's temporary files into a folder that is gone after the block.
+
+    TensorFlow leaves the removal of its own, such as those of autograph, to the end of the
+    interpreter, which a trainer that leaves by `os._exit` never reaches.
+
+    Args:
+        folder: made; what a killed process left in it goes first.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    before = tempfile.tempdir
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def versions() -> dict[str, str]:

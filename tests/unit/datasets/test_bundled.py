@@ -76,6 +76,33 @@ def test_a_folder_that_lost_a_file_is_written_again(tmp_path: Path) -> None:
     assert (materialise("mnist", tmp_path) / "x_test.npy").is_file()
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x_train.npy", None),
+        ("y_test.npy", b""),
+        ("x_test.npy", b"\x93NUMPY"),
+        (DESCRIPTION, b"{"),
+        (DESCRIPTION, b'{"version": "another"}'),
+    ],
+)
+def test_a_folder_with_a_damaged_file_is_written_again(
+    name: str, content: bytes | None, tmp_path: Path
+) -> None:
+    path = materialise("mnist", tmp_path) / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] if content is None else content)
+    assert materialise("mnist", tmp_path) == path.parent
+    assert path.read_bytes() == whole
+
+
+def test_an_array_of_another_shape_is_replaced(tmp_path: Path) -> None:
+    path = materialise("mnist", tmp_path) / "y_train.npy"
+    np.save(path, np.zeros(60_000, np.int32))
+    materialise("mnist", tmp_path)
+    assert np.load(path).dtype == np.int64
+
+
 def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
     leftover = tmp_path / "mnist" / ".partial-dead"
     leftover.mkdir(parents=True)
