@@ -39,7 +39,7 @@ def run(host: Host) -> int:
     """Serve until the process is told to stop; then hand the jobs back and end cleanly.
 
     Returns:
-        The exit code: not 0 if Celery could not go on, so that whoever watches starts it anew.
+        The exit code: 1 if Celery could not go on, so that whoever watches starts it anew.
     """
     settings = host.yard.settings
     app = make_app(host)
@@ -50,7 +50,10 @@ def run(host: Host) -> int:
         It would wait for the jobs that run, for days, and hear of no other meanwhile.
         """
 
+        gave_up = False  # nobody had told it to stop
+
         def stop(self, *args: Any, **options: Any) -> None:
+            self.gave_up |= not host.stopping
             host.begin_stop()
             super().stop(*args, **options)
 
@@ -87,7 +90,7 @@ def run(host: Host) -> int:
         watchdog = Watchdog(host, Bell(settings), consumer.reconnect)
         watchdog.start()
         consumer.start()
-        return consumer.exitcode or 0
+        return int(consumer.gave_up)
     finally:
         if spot is not None:
             spot.stop()

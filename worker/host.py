@@ -89,6 +89,11 @@ class Host:
         return len(self._slots)
 
     @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping.is_set()
+
+    @property
     def has_free_slot(self) -> bool:
         """Whether a job could start now."""
         return not self.drain.is_set() and not self._free.empty()

@@ -99,7 +99,7 @@ def test_a_worker_that_meets_rubbish_hands_its_jobs_back_and_says_that_it_failed
             yard.wait_training(job_id)
             with connect(yard.settings.resolved_redis_url, timeout_seconds=5) as redis:
                 redis.lpush(list_key("default"), "not JSON at all")
-            assert worker.wait(30) != 0
+            assert worker.wait(30) == 1
         assert [a.outcome for a in yard.attempts(job_id)] == [Outcome.PREEMPTED]
         yard.open_gate(1, 2)
         with yard.worker("w2"):

@@ -61,14 +61,15 @@ def proxy(redis_server: RedisServer) -> Iterator[BlackHoleProxy]:
 
 @pytest.fixture
 def behind_proxy(
-    service_settings: Settings,
-    database: Database,
-    tmp_path: Path,
-    proxy: BlackHoleProxy,
-    no_process_left: None,
+    sqlite_url: str, redis_url: str, tmp_path: Path, proxy: BlackHoleProxy, no_process_left: None
 ) -> Yard:
-    url = f"redis://127.0.0.1:{proxy.port}/0"
-    return make_yard(service_settings.model_copy(update={"redis_url": url}), database, tmp_path)
+    """Give a yard, on SQLite alone, whose way to an empty Redis leads through the proxy."""
+    settings = Settings(
+        data_dir=tmp_path / "var",
+        database_url=sqlite_url,
+        redis_url=f"redis://127.0.0.1:{proxy.port}/0",
+    )
+    return make_yard(settings, Database(sqlite_url), tmp_path)
 
 
 @pytest.mark.slow
