@@ -192,6 +192,7 @@ class Supervisor:
                 self._recorder.put(
                     lambda s: recording.started(s, self._lease, event), then=self._changed
                 )
+                self._uploader.forget_after(event.epoch, event.step)
             case protocol.Epoch():
                 self._recorder.put(
                     lambda s: recording.epoch(s, self._lease, event),

@@ -73,6 +73,15 @@ class Uploader:
                 self._artifacts.append(event)
             self._changed.notify()
 
+    def forget_after(self, epoch: int, step: int) -> None:
+        """Remove the checkpoints that this attempt, which starts here, could not use."""
+        useless: list[str] = []
+
+        def write(session: Session) -> None:
+            useless[:] = recording.forget_checkpoints_after(session, self._lease, epoch, step)
+
+        self._recorder.put(write, then=lambda: self._delete(useless))
+
     def put_log(self, path: Path) -> None:
         """Publish the log as it is now."""
         with self._changed:
