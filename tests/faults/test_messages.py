@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+import redis
 from celery import Celery
 
 from shared.models import Outcome, Status
@@ -15,27 +19,46 @@ from tests.waiting import wait_until
 from tests.worker_yard import Yard
 
 
+@contextmanager
+def frozen(yard: Yard, worker: subprocess.Popen[bytes]) -> Iterator[redis.Redis]:
+    """Let an idle worker hear nothing while the block lasts; give a connection to its Redis."""
+    yard.wait_log("w1", "is ready")
+    yard.wait_idle()
+    with connect(yard.settings.resolved_redis_url, timeout_seconds=5) as client:
+        worker.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(
+                lambda: client.info("clients")["blocked_clients"] == 0,
+                what="Redis keeps no message for the worker",
+            )
+            yield client
+        finally:
+            worker.send_signal(signal.SIGCONT)
+
+
 @pytest.mark.slow
 def test_a_message_that_is_deleted_is_sent_again(yard: Yard) -> None:
-    job_id = yard.submit(epochs=1)
-    yard.open_gate(1)
-    with connect(yard.settings.resolved_redis_url, timeout_seconds=5) as redis:
-        assert redis.delete(list_key("default")) == 1
-    with yard.scheduler(), yard.worker():
-        yard.wait(job_id, Status.SUCCEEDED)
+    with yard.worker() as worker:
+        with frozen(yard, worker) as client:
+            job_id = yard.submit(epochs=1)
+            assert client.delete(list_key("default")) == 1
+        yard.open_gate(1)
+        with yard.scheduler():
+            yard.wait(job_id, Status.SUCCEEDED)
     check_history(yard.database, yard.store)
 
 
 def test_a_worker_killed_between_message_and_claim_takes_no_job_with_it(yard: Yard) -> None:
-    job_id = yard.submit(epochs=1)
-    yard.open_gate(1)
-    with yard.worker("killed", fault="die_before_claim") as worker:
-        assert worker.wait(30) == -signal.SIGKILL
-    assert yard.job(job_id).attempt == 0
-    with connect(yard.settings.resolved_redis_url, timeout_seconds=5) as redis:
-        redis.delete(list_key("default"))  # what the worker rang for itself at its start
-    with yard.scheduler(), yard.worker():
-        yard.wait(job_id, Status.SUCCEEDED)
+    with yard.worker() as worker:
+        with frozen(yard, worker) as client:
+            job_id = yard.submit(epochs=1)
+            with yard.worker("killed", fault="die_before_claim") as killed:
+                assert killed.wait(30) == -signal.SIGKILL
+            client.delete(list_key("default"))  # what it rang for itself at its start
+        assert yard.job(job_id).attempt == 0
+        yard.open_gate(1)
+        with yard.scheduler():
+            yard.wait(job_id, Status.SUCCEEDED)
     check_history(yard.database, yard.store)
 
 
@@ -70,8 +93,8 @@ def _pickle(app: Celery) -> None:
 
 
 def _no_celery_message(app: Celery) -> None:
-    with connect(app.conf.broker_url, timeout_seconds=5) as redis:
-        redis.lpush(list_key("default"), json.dumps({"job": 1}))
+    with connect(app.conf.broker_url, timeout_seconds=5) as client:
+        client.lpush(list_key("default"), json.dumps({"job": 1}))
 
 
 @pytest.mark.slow
@@ -97,8 +120,8 @@ def test_a_worker_that_meets_rubbish_hands_its_jobs_back_and_says_that_it_failed
     with yard.scheduler():
         with yard.worker(TRAINYARD_SLOTS="2") as worker:
             yard.wait_training(job_id)
-            with connect(yard.settings.resolved_redis_url, timeout_seconds=5) as redis:
-                redis.lpush(list_key("default"), "not JSON at all")
+            with connect(yard.settings.resolved_redis_url, timeout_seconds=5) as client:
+                client.lpush(list_key("default"), "not JSON at all")
             assert worker.wait(30) == 1
         assert [a.outcome for a in yard.attempts(job_id)] == [Outcome.PREEMPTED]
         yard.open_gate(1, 2)
