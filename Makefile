@@ -9,12 +9,14 @@ PYTHON ?= python3 python3.13 python3.12 python3.11 python
 SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 # ARGS is handed on: make test ARGS="-k migrations"
 ARGS ?=
+MINUTES ?= 10
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench setup lock
+.PHONY: help demo up test test-faults soak check format bench setup lock
 
 help: ## Show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## Start the yard, train hello-world on MNIST, and go on serving
 	$(BIN)/trainyard demo $(ARGS)
@@ -22,8 +24,14 @@ demo: setup ## Start the yard, train hello-world on MNIST, and go on serving
 up: setup ## Start the yard: web, worker, scheduler and Redis, on this machine
 	$(BIN)/trainyard up $(ARGS)
 
-test: setup ## Run all tests, with real Redis, PostgreSQL and training
-	$(BIN)/python -m pytest $(ARGS)
+test: setup ## Run all tests but the slow ones, with real Redis, PostgreSQL and training
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-faults: setup ## Break everything that can break, on purpose: all fault tests
+	$(BIN)/python -m pytest tests/faults tests/integration/test_worker.py tests/integration/test_outages.py $(ARGS)
+
+soak: setup ## Random faults for MINUTES=10, then the history checker (SEED=... to repeat one)
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 check: setup ## Check format, lint, types and imports
 	$(BIN)/ruff format --check

@@ -47,6 +47,7 @@ class Status(enum.StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -63,6 +64,7 @@ class Outcome(enum.StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    PAUSED = "paused"
     PREEMPTED = "preempted"
     LOST = "lost"
 
@@ -169,7 +171,7 @@ class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         # The claim's order; also what the scheduler and the forecast of waiting read.
-        sa.Index("ix_jobs_claim", "status", "queue", sa.desc("priority"), "id"),
+        sa.Index("ix_jobs_claim", "status", "queue", sa.desc("priority"), "queue_rank", "id"),
         *(_list_index(column) for column in SORTABLE),
         # GIN on PostgreSQL; on SQLite an index of the tags' text, to be read from end to end.
         sa.Index(TAGS_INDEX, "tags", postgresql_using="gin"),
@@ -206,6 +208,9 @@ class Job(Base):
     first_step_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
+    pause_requested_at: Mapped[datetime | None]
+    # Place among equal priorities: the job's number, unless it was moved.
+    queue_rank: Mapped[float] = mapped_column(server_default="0")
     attempt: Mapped[int] = mapped_column(default=0)  # number of the newest attempt
     crashes: Mapped[int] = mapped_column(default=0)  # attempts lost or crashed
     max_attempts: Mapped[int]
@@ -288,6 +293,7 @@ class JobEvent(Base):
     attempt: Mapped[int | None]
     at: Mapped[datetime]
     kind: Mapped[str] = mapped_column(sa.String(32))
+    actor: Mapped[str | None] = mapped_column(sa.String(100))  # who asked for it, if a person did
     message: Mapped[str] = mapped_column(sa.Text)
     data: Mapped[dict[str, Any] | None]
 
@@ -326,6 +332,8 @@ class Worker(Base):
     started_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
     stopped_at: Mapped[datetime | None]  # set by a clean stop
+    drain_requested_at: Mapped[datetime | None]  # takes no job until it is None again
+    drain_reason: Mapped[str | None] = mapped_column(sa.String(200))
 
 
 class Leader(Base):

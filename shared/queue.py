@@ -21,8 +21,10 @@ from shared.settings import Settings
 
 TASK_NAME = "trainyard.work"
 _CONNECT_TIMEOUT_SECONDS = 2.0
-# Above kombu's blocking pop (about 1 s) and pub/sub reads, so that waiting is no time-out.
-_SOCKET_TIMEOUT_SECONDS = 30.0
+# Above kombu's blocking pop (1 s), so that waiting is no time-out; and short, because a dead
+# connection is noticed after this and two health checks, and a stopping worker waits for it.
+_SOCKET_TIMEOUT_SECONDS = 5.0
+_HEALTH_CHECK_SECONDS = 5
 _PUBLISH_TIMEOUT_SECONDS = 2.0
 
 
@@ -63,7 +65,7 @@ def make_celery(settings: Settings) -> Celery:
             "socket_connect_timeout": _CONNECT_TIMEOUT_SECONDS,
             "socket_timeout": _SOCKET_TIMEOUT_SECONDS,
             "socket_keepalive": True,
-            "health_check_interval": 10,
+            "health_check_interval": _HEALTH_CHECK_SECONDS,
         },
     )
     if urlsplit(settings.resolved_redis_url).scheme == "rediss":

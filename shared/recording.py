@@ -139,6 +139,23 @@ def checkpoints(session: Session, job_id: int) -> list[Artifact]:
     )
 
 
+def forget_checkpoints_after(session: Session, lease: Lease, epoch: int, step: int) -> list[str]:
+    """Forget the checkpoints further on than where an attempt starts: it could not use them.
+
+    Left alone they would count as the newest, and push the good ones out.
+
+    Raises:
+        LeaseLost: see `shared.jobs.hold`.
+
+    Returns:
+        Paths of their files in the artifact store.
+    """
+    rows = checkpoints(session, lease.job_id)
+    useless = [row for row in rows if (row.epoch or 0, row.step or 0) > (epoch, step)]
+    forget_artifacts(session, lease, [row.name for row in useless])
+    return [row.path for row in useless]
+
+
 def thin(curve: list[Any]) -> list[Any]:
     """Halve a curve that has grown too long, keeping its first and last point."""
     if len(curve) <= MAX_CURVE_POINTS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from shared import doctor
 from shared.models import (
     Artifact,
     Attempt,
@@ -51,6 +52,7 @@ _ITEM = [
     "finished_at",
     "duration_seconds",
     "cancel_requested_at",
+    "pause_requested_at",
     "attempt",
     "crashes",
     "lost_seconds",
@@ -78,6 +80,7 @@ _EVENT = [
     "attempt",
     "at",
     "kind",
+    "actor",
     "message",
     "data",
 ]
@@ -117,6 +120,8 @@ _WORKER = [
     "started_at",
     "heartbeat_at",
     "stopped_at",
+    "drain_requested_at",
+    "drain_reason",
 ]
 _VERSION = [
     "version",
@@ -149,8 +154,9 @@ def job_item(job: Job) -> dict[str, Any]:
 
 
 def job_detail(job: Job) -> dict[str, Any]:
-    """Return a job with its spec, its run's facts and its result."""
-    return _pick(job, _DETAIL)
+    """Return a job with its spec, its run's facts, its result, and the doctor's correction."""
+    correction = doctor.correct(job.failure["kind"], job.spec) if job.failure else None
+    return _pick(job, _DETAIL) | {"correction": correction and correction.as_dict()}
 
 
 def epoch_row(epoch: Epoch) -> dict[str, Any]:

@@ -7,6 +7,7 @@ tables themselves stand in `shared.models`, the steps between their versions in 
 from __future__ import annotations
 
 import functools
+import logging
 from importlib.resources import files
 
 import sqlalchemy as sa
@@ -17,6 +18,8 @@ from alembic.script import ScriptDirectory
 
 from shared.database import Database
 from shared.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
 
 
 @functools.cache
@@ -42,6 +45,32 @@ def require_current(connection: sa.Connection) -> None:
     current = current_revision(connection)
     if current != expected_revision():
         raise ConfigurationError(_mismatch(current))
+
+
+def require_not_newer(connection: sa.Connection) -> None:
+    """Check that this code can upgrade the database, or need not.
+
+    Raises:
+        ConfigurationError: the database has no revision, or one that this code does not know.
+    """
+    current = current_revision(connection)
+    if current is None or not _known(current):
+        raise ConfigurationError(_mismatch(current))
+
+
+def require_current_if_reachable(database: Database) -> None:
+    """Check, before a process begins its work, that database and code fit together.
+
+    A database that is away is no mismatch: whoever works with it waits until it is back.
+
+    Raises:
+        ConfigurationError: the database is older or newer than this code.
+    """
+    try:
+        with database.engine.connect() as connection:
+            require_current(connection)
+    except sa.exc.OperationalError as error:
+        log.warning("The database is away, its revision is not checked: %s", error)
 
 
 def upgrade(database_url: str) -> bool:
@@ -93,7 +122,7 @@ def _known(revision: str) -> bool:
 
 def _mismatch(current: str | None) -> str:
     if current is not None and not _known(current):
-        advice = "It was made by a newer version of Trainyard: upgrade this one."
+        advice = "It was made by a newer version of Trainyard: update this code."
     else:
         advice = "Run `trainyard db upgrade`."
     return (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -68,8 +69,23 @@ class Settings(BaseSettings):
     max_attempts: int = Field(
         5, ge=1, description="Losses and crashes after which a job is given up as failed."
     )
+    stall_seconds: float = Field(
+        900.0,
+        gt=0,
+        description="A trainer that reports nothing for this long hangs: it is ended, "
+        "and its job tried again.",
+    )
     grace_seconds: float = Field(
         25.0, gt=0, description="Time a stopping worker has to checkpoint and hand its jobs back."
+    )
+    spot: Literal["off", "aws", "gcp", "azure"] = Field(
+        "off",
+        description="Cloud whose notice of a spot machine's end the worker watches for; "
+        "it then hands its jobs back.",
+    )
+    spot_url: str = Field(
+        "",
+        description="Address of the metadata service; empty: the cloud's own, for tests another.",
     )
     max_streams: int = Field(
         256, ge=1, description="Live event streams that one web process serves at once."

@@ -46,6 +46,7 @@ def submit_job(
     settings: Settings,
     body: Any,
     idempotency_key: str | None = None,
+    actor: str | None = None,
 ) -> Submission:
     """Validate a submission, queue the job, and ring.
 
@@ -55,6 +56,7 @@ def submit_job(
         settings: for `max_attempts`.
         body: the decoded JSON document, see `JobSubmission`.
         idempotency_key: a second call with the same key gives the first one's job.
+        actor: who submits.
 
     Raises:
         InvalidInput: naming each field, its rule and the value received.
@@ -73,6 +75,7 @@ def submit_job(
                     dataset_version=version,
                     max_attempts=settings.max_attempts,
                     idempotency_key=idempotency_key,
+                    actor=actor,
                 )
             break
         except IntegrityError:

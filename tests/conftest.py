@@ -27,7 +27,7 @@ from tests.services import (
 )
 from tests.waiting import wait_until
 
-_MARK = "TRAINYARD_TEST_MARK"
+_MARK = "TESTED_YARD_MARK"  # no setting's name: trainers are started without settings
 _END_SECONDS = 10.0
 
 S = TypeVar("S", bound=Service)

@@ -2,11 +2,13 @@
 
 Run as `python -m tests.fake_trainer`, in place of `worker.training --serve`. The spec decides
 what happens: `seed` picks the behaviour (see `Behaviour`), `epochs` the length. An epoch ends
-when a file `go-<epoch>` lies in the folder FAKE_TRAINER_GATE, or at once without that variable.
+when a file `go-<epoch>` lies in the folder FAKE_TRAINER_GATE, or after FAKE_TRAINER_EPOCH_SECONDS
+without that variable. A file `hold-import` in that folder keeps it importing.
 """
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import hashlib
 import json
@@ -47,6 +49,25 @@ class Behaviour(enum.IntEnum):
     DIES_ONCE = 3  # kills itself in the second epoch, unless it was resumed
     EXITS = 4  # ends with exit code 3 and no result
     DEAF = 5  # ignores `stop`
+    SEGFAULTS = 6  # in the first epoch, every time
+    RUNS_OUT_OF_MEMORY = 7  # an exception that nobody handles
+    LEAVES = 8  # ends with exit code 0 and no result
+    HANGS = 9  # reports its first step and nothing more, the first time
+    HOLDS_CHECKPOINT = 10  # writes half of its first checkpoint, and no more
+    HOLDS_FINISH = 11  # has trained all epochs, and writes artifacts for ever
+    DIES_SAVING = 12  # kills itself with half of its second checkpoint written, unless resumed
+    SHOUTS = 13  # prints more than a pipe holds, each epoch
+
+
+def gate_folder() -> Path | None:
+    """Return the folder through which the test steers, if there is one."""
+    gate = os.environ.get("FAKE_TRAINER_GATE")
+    return Path(gate) if gate else None
+
+
+def wait_for_ever() -> None:
+    """Do nothing, and hear nothing, until killed."""
+    threading.Event().wait()
 
 
 def say(event: Event) -> None:
@@ -63,8 +84,9 @@ class FakeTrainer:
         self.behaviour = Behaviour(run.spec.seed)
         self.commands = commands
         self.history: list[Epoch] = []
-        gate = os.environ.get("FAKE_TRAINER_GATE")
-        self.gate = Path(gate) if gate else None
+        self.resumed = False
+        self.gate = gate_folder()
+        self.epoch_seconds = float(os.environ.get("FAKE_TRAINER_EPOCH_SECONDS", "0"))
 
     def main(self) -> None:
         """Train all epochs, or until told otherwise."""
@@ -74,13 +96,13 @@ class FakeTrainer:
         for epoch in self.history:
             say(epoch.model_copy(update={"replayed": True}))
         for number in range(first, self.run.spec.epochs + 1):
-            self.train(number, resumed=resumed is not None)
+            self.train(number)
         self.finish()
 
-    def train(self, number: int, *, resumed: bool) -> None:
+    def train(self, number: int) -> None:
         """Train one epoch: first step, gate, result, checkpoint."""
         say(Progress(phase="train", epoch=number, step=1, steps=STEPS, train_accuracy=0.5))
-        self.misbehave(number, resumed=resumed)
+        self.misbehave(number)
         self.wait_at_gate(number)
         epoch = Epoch(
             epoch=number,
@@ -96,37 +118,66 @@ class FakeTrainer:
         say(epoch)
         self.save(number + 1)
 
-    def misbehave(self, number: int, *, resumed: bool) -> None:
+    def misbehave(self, number: int) -> None:
         """Do the harm that the seed asks for."""
         print(f"epoch {number} begins", file=sys.stderr, flush=True)
         match self.behaviour:
             case Behaviour.DIES:
                 os.kill(os.getpid(), signal.SIGKILL)
-            case Behaviour.DIES_ONCE if number == 2 and not resumed:
+            case Behaviour.DIES_ONCE if number == 2 and not self.resumed:
                 os.kill(os.getpid(), signal.SIGKILL)
             case Behaviour.EXITS:
                 os._exit(3)
+            case Behaviour.LEAVES:
+                os._exit(0)
+            case Behaviour.SEGFAULTS:
+                ctypes.string_at(0)
+            case Behaviour.RUNS_OUT_OF_MEMORY:
+                raise MemoryError("Nothing left.")
+            case Behaviour.HANGS if not self.has_hung():
+                wait_for_ever()
+            case Behaviour.SHOUTS:
+                print("loud\n" * 40_000, file=sys.stderr, flush=True)
             case Behaviour.DIVERGES:
                 say(Failed(kind="diverged", evidence="Loss is NaN at step 1.", suggestion="Less."))
                 os._exit(1)
 
     def wait_at_gate(self, number: int) -> None:
         """Wait until the test opens the gate; serve `stop` meanwhile."""
+        ends_at = time.monotonic() + self.epoch_seconds
         while True:
             if not self.commands.empty() and self.behaviour is not Behaviour.DEAF:
                 self.save(number)
                 say(Stopped(epoch=number, step=0))
                 os._exit(0)
-            if self.gate is None or (self.gate / f"go-{number}").exists():
+            if self.gate is None and time.monotonic() >= ends_at:
+                return
+            if self.gate is not None and (self.gate / f"go-{number}").exists():
                 return
             time.sleep(0.01)
+
+    def has_hung(self) -> bool:
+        """Tell whether this job has hung before, and remember that it has now."""
+        assert self.gate is not None
+        mark = self.gate / "has-hung"
+        if mark.exists():
+            return True
+        mark.touch()
+        return False
 
     def save(self, next_epoch: int) -> None:
         """Write a checkpoint whose position is the start of `next_epoch`."""
         path = self.run.work_dir / "checkpoints" / f"checkpoint-{next_epoch:05}-000000.npz"
         path.parent.mkdir(exist_ok=True)
         content = json.dumps([epoch.model_dump() for epoch in self.history]).encode()
-        path.write_bytes(content)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(content[: len(content) // 2])
+        if self.behaviour is Behaviour.HOLDS_CHECKPOINT:
+            wait_for_ever()
+        if self.behaviour is Behaviour.DIES_SAVING and next_epoch == 3 and not self.resumed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        partial.write_bytes(content)
+        partial.rename(path)
         digest = hashlib.sha256(content).hexdigest()
         say(Checkpoint(path=path, epoch=next_epoch, step=0, bytes=len(content), sha256=digest))
 
@@ -134,6 +185,7 @@ class FakeTrainer:
         """Take the history from the first checkpoint, and return its name."""
         for path in self.run.checkpoints:
             self.history = [Epoch.model_validate(row) for row in json.loads(path.read_bytes())]
+            self.resumed = True
             return path.name
         return None
 
@@ -158,6 +210,10 @@ class FakeTrainer:
 
     def finish(self) -> None:
         """Publish one artifact and the result."""
+        last = self.history[-1]
+        say(Progress(phase="finish", epoch=last.epoch, step=STEPS, steps=STEPS))
+        if self.behaviour is Behaviour.HOLDS_FINISH:
+            wait_for_ever()
         path = self.run.work_dir / "artifacts" / "history.csv"
         path.parent.mkdir(exist_ok=True)
         path.write_text("epoch,train_accuracy\n")
@@ -172,7 +228,6 @@ class FakeTrainer:
                 sha256=digest,
             )
         )
-        last = self.history[-1]
         say(
             Finished(
                 reason="epochs_done",
@@ -196,6 +251,9 @@ def _listen(commands: queue.Queue[Stop | None]) -> None:
 
 def main() -> None:
     """Wait for the assignment, and run it."""
+    gate = gate_folder()
+    while gate is not None and (gate / "hold-import").exists():
+        time.sleep(0.01)
     say(Ready(seconds=0.0, versions={"tensorflow": "fake"}))
     line = sys.stdin.readline()
     if not line:

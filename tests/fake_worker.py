@@ -30,11 +30,16 @@ def make_yard(settings: Settings) -> Yard:
     )
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Run the worker; return its exit code."""
     own = Settings()
     configure(own.log_level)
     try:
-        celery_app.run(Host(make_yard(own), spawn=spawn_fake))
+        return celery_app.run(Host(make_yard(own), spawn=spawn_fake))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

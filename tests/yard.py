@@ -106,11 +106,7 @@ def start_yard(
 
 def _environment() -> dict[str, str]:
     """Return the test's environment without the developer's own settings."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("TRAINYARD_") or name.startswith("TRAINYARD_TEST_")
-    }
+    return {name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from shared.database import Database
 from shared.live import Publisher
 from shared.queue import Bell
 from shared.settings import Settings
-from web import api, auth, errors, health, metrics, pages, security
+from web import api, auth, compression, errors, health, metrics, pages, security
 from web.counts import StatusCounts
 from web.live import LiveHub
 from web.wire import JsonProvider
@@ -36,6 +36,7 @@ def create_app(
     app.json = JsonProvider(app)
     app.url_map.strict_slashes = False
     app.extensions[KEY] = make_yard(settings, database or Database(settings.resolved_database_url))
+    compression.init_app(app)  # first, to be last: what follows still sees the page
     metrics.init_app(app)
     errors.init_app(app)
     security.init_app(app, settings, bound_host=bound_host)

@@ -7,7 +7,9 @@ that the page stays small. Must not change anything.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -15,10 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared import jobs, records
-from shared.models import Artifact, Attempt, Epoch, JobEvent
+from shared.models import Artifact, Attempt, Epoch, JobEvent, Status
 from shared.spec.presets import PRESETS
+from shared.waiting import Wait
 from web.forms import as_data
 from web.hyperparameters import SpecRow, spec_rows
+from web.ribbon import Ribbon
 
 MAX_CURVE_POINTS = 400
 MAX_TABLE_ROWS = 100
@@ -42,7 +46,9 @@ _JOB_FIELDS = (
     "name",
     "tags",
     "priority",
+    "queue",
     "cancel_requested_at",
+    "pause_requested_at",
     "attempt",
     "first_step_at",
 )
@@ -55,21 +61,30 @@ class Dossier:
 
     Attributes:
         job: see `shared.records.job_detail`.
+        wait: why it waits; None if it does not.
         epochs: all of them, ascending.
         attempts: rows, in order.
+        ribbon: the same, laid out in time; None before the first.
         events: the newest first.
         artifacts: by name, checkpoints last.
     """
 
     job: dict[str, Any]
+    wait: Wait | None
     epochs: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
+    ribbon: Ribbon | None
     events: list[dict[str, Any]]
     artifacts: list[dict[str, Any]]
 
     @classmethod
-    def load(cls, session: Session, job_id: int) -> Dossier:
+    def load(cls, session: Session, job_id: int, explain: Callable[[], dict[int, Wait]]) -> Dossier:
         """Read a job.
+
+        Args:
+            session: for reading.
+            job_id: the job.
+            explain: tells why jobs wait; asked only if this one does.
 
         Raises:
             NotFound: there is no such job.
@@ -83,11 +98,16 @@ class Dossier:
             .where(Artifact.job_id == job_id)
             .order_by(Artifact.kind == "checkpoint", Artifact.name)
         )
+        detail = records.job_detail(job)
+        tries = [records.attempt_row(row) for row in session.scalars(attempts)]
+        events = [records.event_row(row) for row in session.scalars(newest.limit(MAX_EVENTS))]
         return cls(
-            job=records.job_detail(job),
+            job=detail,
+            wait=explain().get(job_id) if job.status is Status.QUEUED else None,
             epochs=[records.epoch_row(row) for row in session.scalars(epochs)],
-            attempts=[records.attempt_row(row) for row in session.scalars(attempts)],
-            events=[records.event_row(row) for row in session.scalars(newest.limit(MAX_EVENTS))],
+            attempts=tries,
+            ribbon=Ribbon.lay_out(detail, tries, events, datetime.now(UTC)),
+            events=events,
             artifacts=[records.artifact_row(row) for row in session.scalars(artifacts)],
         )
 
@@ -105,6 +125,16 @@ class Dossier:
         return {title: list(found) for title, found in groupby(rows, key=lambda row: row.section)}
 
     @property
+    def _starts(self) -> list[tuple[int, float]]:
+        """The attempts that trained, each with the epochs that were done when it began."""
+        steps = (self.job["run_info"] or {}).get("steps_per_epoch") or 1
+        return [
+            (row["number"], round(row["started_epoch"] - 1 + row["started_step"] / steps, 3))
+            for row in self.attempts
+            if row["started_epoch"] is not None and row["first_step_at"] is not None
+        ]
+
+    @property
     def images_per_second(self) -> float | None:
         """The speed of training: of the running epoch, or else of the last one."""
         progress = self.job["progress"] or {}
@@ -120,6 +150,7 @@ class Dossier:
         return as_data(
             {
                 **{name: self.job[name] for name in _JOB_FIELDS},
+                "starts": self._starts,
                 "fields": _CURVE_FIELDS,
                 "epochs": [[_short(row[name]) for name in _CURVE_FIELDS] for row in chosen],
             }

@@ -6,7 +6,7 @@ not query by itself: `shared.queries` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 
 from shared import catalogue, queries
 from shared.filters import DEFAULT_SORT, JobFilter, JobQuery
-from shared.models import SORTABLE
+from shared.models import SORTABLE, Status
 from shared.records import job_item
+from shared.waiting import Wait
 from web.fields import kinds
 
 # More matching jobs than this are shown as "1,000+": nobody needs to know how many more.
@@ -33,6 +34,7 @@ class JobsView:
         sort: column, with `-` in front for descending.
         paged: whether this is not the first page.
         jobs: list items.
+        waits: why those wait that do, by number.
         next_cursor: where the next page starts, if there is one.
         counts: jobs by tab, the empty name for all; with filters, only the shown tab's.
         models, datasets: what can be filtered by.
@@ -42,6 +44,7 @@ class JobsView:
     sort: str
     paged: bool
     jobs: list[dict[str, Any]]
+    waits: dict[int, Wait]
     next_cursor: str | None
     counts: dict[str, int]
     models: list[str]
@@ -49,7 +52,11 @@ class JobsView:
 
     @classmethod
     def load(
-        cls, session: Session, arguments: Iterable[tuple[str, str]], totals: dict[str, int]
+        cls,
+        session: Session,
+        arguments: Iterable[tuple[str, str]],
+        totals: dict[str, int],
+        explain: Callable[[], dict[int, Wait]],
     ) -> JobsView:
         """Read the page that the URL's arguments ask for.
 
@@ -57,6 +64,7 @@ class JobsView:
             session: for reading.
             arguments: names and values of the URL's query.
             totals: all jobs, by status.
+            explain: tells why jobs wait; asked only if one is shown that does.
 
         Raises:
             InvalidInput: an argument is not allowed; names it.
@@ -64,12 +72,14 @@ class JobsView:
         pairs = tuple((name, value) for name, value in arguments if value.strip())
         query = JobQuery.parse(pairs)
         page = queries.list_jobs(session, query)
+        waits = any(job.status is Status.QUEUED for job in page.jobs)
         filters = tuple(pair for pair in pairs if pair[0] not in ("sort", "cursor", "limit"))
         return cls(
             arguments=filters,
             sort=str(query.sort),
             paged=query.cursor is not None,
             jobs=[job_item(job) for job in page.jobs],
+            waits=explain() if waits else {},
             next_cursor=page.next_cursor,
             counts=_counts(session, query.filter, dict(filters).get("status", ""), totals),
             models=kinds("model"),

@@ -17,8 +17,8 @@ from prometheus_client.exposition import generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared.database import utc_now
 from shared.models import Job, Status, Worker
+from shared.workers import is_alive
 from web.yard import Yard
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
@@ -113,9 +113,8 @@ class _Figures:
         yield waiting
 
     def _workers(self, session: Session) -> Iterator[Metric]:
-        fresh = Worker.heartbeat_at > utc_now(-self._yard.settings.lease_seconds)
-        alive = sa.select(Worker.slots).where(Worker.stopped_at.is_(None), fresh)
-        slots = session.scalars(alive).all()
+        alive = is_alive(self._yard.settings.lease_seconds)
+        slots = session.scalars(sa.select(Worker.slots).where(alive)).all()
         busy = sum(slot.get("job_id") is not None for one in slots for slot in one)
         yield _gauge("trainyard_workers_alive", "Workers with a fresh heartbeat.", len(slots))
         yield _gauge("trainyard_slots", "Slots of live workers.", sum(map(len, slots)))

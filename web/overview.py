@@ -1,6 +1,6 @@
 """The yard at a glance: its workers, their slots, what waits, and whether the queue answers.
 
-Owns the judgement which workers are alive. Must not change anything.
+Must not change anything.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.database import utc_now
+from shared import workers
 from shared.errors import QueueUnavailable
-from shared.models import Status, Worker
+from shared.models import Status
 from shared.queue import Bell
-from shared.records import worker_row
 from web.yard import Yard
 
 # How long an answer about Redis holds: pages must not wait for a Redis that is away.
@@ -32,7 +30,7 @@ class Overview:
 
     Attributes:
         workers: rows of workers seen lately, newest heartbeat first, each with `alive` and
-            `state` (`alive`, `stopped` or `silent`).
+            `state`, see `shared.workers.Seen`.
         waiting: jobs in the queue.
         queue_away: whether Redis does not answer.
     """
@@ -44,15 +42,20 @@ class Overview:
     @classmethod
     def load(cls, session: Session, yard: Yard) -> Overview:
         """Read the yard's present state."""
-        workers = _workers(session, yard.settings.lease_seconds)
+        found = workers.seen(session, yard.settings.lease_seconds, since_seconds=_FORGET_SECONDS)
         waiting = yard.counts.read(session)[Status.QUEUED]
-        turn = int(time.monotonic() / _QUEUE_ANSWER_SECONDS)
-        return cls(workers, waiting, not _answers(yard.bell, turn))
+        return cls([worker.row() for worker in found], waiting, queue_away(yard.bell))
 
     @property
     def slots(self) -> list[dict[str, Any]]:
-        """The slots of the workers that are alive."""
-        return [slot for worker in self.workers if worker["alive"] for slot in worker["slots"]]
+        """The slots of living workers, without those that are empty because they drain."""
+        return [
+            slot
+            for worker in self.workers
+            if worker["alive"]
+            for slot in worker["slots"]
+            if worker["state"] == "alive" or slot["job_id"] is not None
+        ]
 
     @property
     def busy(self) -> int:
@@ -61,29 +64,25 @@ class Overview:
 
     @property
     def queues(self) -> list[str]:
-        """The queues that a living worker serves."""
-        return sorted(
-            {name for worker in self.workers if worker["alive"] for name in worker["queues"]}
-        )
+        """The queues that a worker serves which takes jobs."""
+        takers = [worker for worker in self.workers if worker["state"] == "alive"]
+        return sorted({name for worker in takers for name in worker["queues"]})
+
+    @property
+    def free(self) -> int:
+        """How many slots would take a job at once."""
+        takers = [worker for worker in self.workers if worker["state"] == "alive"]
+        return sum(slot["job_id"] is None for worker in takers for slot in worker["slots"])
+
+    @property
+    def alive(self) -> int:
+        """How many workers are connected, drained or not."""
+        return sum(worker["alive"] for worker in self.workers)
 
 
-def _workers(session: Session, silent_seconds: float) -> list[dict[str, Any]]:
-    alive = Worker.stopped_at.is_(None) & (Worker.heartbeat_at > utc_now(-silent_seconds))
-    rows = session.execute(
-        sa.select(Worker, alive.label("alive"))
-        .where(Worker.heartbeat_at > utc_now(-_FORGET_SECONDS))
-        .order_by(sa.desc("alive"), Worker.name)
-    )
-    return [
-        worker_row(worker) | {"alive": bool(lives), "state": _state(worker, bool(lives))}
-        for worker, lives in rows
-    ]
-
-
-def _state(worker: Worker, alive: bool) -> str:
-    if alive:
-        return "alive"
-    return "silent" if worker.stopped_at is None else "stopped"
+def queue_away(bell: Bell) -> bool:
+    """Return whether Redis does not answer; asked at most once every few seconds."""
+    return not _answers(bell, int(time.monotonic() / _QUEUE_ANSWER_SECONDS))
 
 
 @functools.lru_cache(maxsize=1)

@@ -5,7 +5,7 @@ Owns which page shows what. Must not change anything: every change goes through 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,10 +14,11 @@ from flask import Blueprint, render_template, request
 from flask.blueprints import BlueprintSetupState
 from sqlalchemy.orm import Session
 
-from shared import catalogue
+from shared import catalogue, waiting
 from shared.models import Job
 from shared.records import dataset_row
 from shared.spec.presets import PRESETS
+from shared.waiting import Wait
 from web.dossier import Dossier
 from web.forms import NewJob
 from web.listing import JobsView
@@ -43,7 +44,8 @@ def jobs() -> str:
     """Show the list of jobs."""
     with _reading() as (session, overview):
         counts = current_yard().counts.read(session)
-        view = JobsView.load(session, request.args.items(multi=True), counts)
+        arguments = request.args.items(multi=True)
+        view = JobsView.load(session, arguments, counts, _explain(session, overview))
         return render_template("jobs.html", view=view, overview=overview)
 
 
@@ -65,7 +67,7 @@ def new_job() -> str:
 def job(job_id: int) -> str:
     """Show one job."""
     with _reading() as (session, overview):
-        dossier = Dossier.load(session, job_id)
+        dossier = Dossier.load(session, job_id, _explain(session, overview))
         return render_template("job.html", dossier=dossier, job=dossier.job, overview=overview)
 
 
@@ -91,6 +93,14 @@ def _reading() -> Iterator[tuple[Session, Overview]]:
     yard = current_yard()
     with yard.database.read() as session:
         yield session, Overview.load(session, yard)
+
+
+def _explain(session: Session, overview: Overview) -> Callable[[], dict[int, Wait]]:
+    """Return what explains all waiting jobs, for the pages that show one."""
+    lease_seconds = current_yard().settings.lease_seconds
+    return lambda: waiting.explain(
+        session, lease_seconds=lease_seconds, queue_away=overview.queue_away
+    )
 
 
 def _datasets(session: Session) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from shared import doctor
+
 # Kinds whose everyday spelling does not follow from their name.
 _NAMES = {
     "adam": "Adam",
@@ -22,14 +24,6 @@ _NAMES = {
     "rmsprop": "RMSprop",
     "sgd": "SGD",
     "vgg16": "VGG16",
-}
-_FAILURES = {
-    "data": "The data cannot be used",
-    "diverged": "The loss diverged",
-    "internal": "Something went wrong inside",
-    "lost": "Its workers were lost too often",
-    "out_of_memory": "Out of memory",
-    "timeout": "Out of time",
 }
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 SPARK_WIDTH = 104
@@ -46,7 +40,7 @@ def kind_name(kind: str | None) -> str:
 
 def failure_title(kind: str) -> str:
     """Return a failure's kind as a heading."""
-    return _FAILURES.get(kind, kind_name(kind))
+    return doctor.TITLES.get(kind, kind_name(kind))
 
 
 def percent(value: float | None, digits: int = 2) -> str:

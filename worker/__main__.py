@@ -9,6 +9,7 @@ from shared.database import Database
 from shared.errors import ConfigurationError
 from shared.live import Publisher
 from shared.logs import configure
+from shared.schema import require_current_if_reachable
 from shared.settings import Settings
 from worker import celery_app
 from worker.host import Host
@@ -26,11 +27,11 @@ def main() -> int:
         Publisher(settings.resolved_redis_url),
     )
     try:
-        celery_app.run(Host(yard))
+        require_current_if_reachable(yard.database)
+        return celery_app.run(Host(yard))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from celery.exceptions import SecurityWarning
 
 from shared.queue import TASK_NAME, Bell, make_celery
 from worker.host import Host, ring_for_waiting_work
+from worker.spot import SpotWatcher
+from worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +35,35 @@ def make_app(host: Host) -> Celery:
     return app
 
 
-def run(host: Host) -> None:
-    """Serve until the process is told to stop; then hand the jobs back and end cleanly."""
+def run(host: Host) -> int:
+    """Serve until the process is told to stop; then hand the jobs back and end cleanly.
+
+    Returns:
+        The exit code: 1 if Celery could not go on, so that whoever watches starts it anew.
+    """
     settings = host.yard.settings
     app = make_app(host)
 
+    class Worker(app.Worker):  # type: ignore[misc, name-defined]
+        """A Celery worker that hands its jobs back also when it is Celery that cannot go on.
+
+        It would wait for the jobs that run, for days, and hear of no other meanwhile.
+        """
+
+        gave_up = False  # nobody had told it to stop
+
+        def stop(self, *args: Any, **options: Any) -> None:
+            self.gave_up |= not host.stopping
+            host.begin_stop()
+            super().stop(*args, **options)
+
+        def reconnect(self) -> None:
+            """Let the consumer think that it lost its connection; safe in any thread."""
+            self.hub.call_soon(_lose_connection)
+
     @signals.worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
     def _drain(**_: Any) -> None:
-        host.drain.set()
+        host.begin_stop()
 
     @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
     def _ready(**_: Any) -> None:
@@ -51,9 +74,11 @@ def run(host: Host) -> None:
 
     # Celery warns root of pickled messages; ours are JSON, and nothing else is accepted.
     warnings.simplefilter("ignore", SecurityWarning)
+    spot = _watch_spot(host)
     host.start()
+    watchdog: Watchdog | None = None
     try:
-        app.Worker(
+        consumer = Worker(
             queues=settings.queue_names,
             hostname=f"trainyard@{settings.worker_name}",
             loglevel=settings.log_level,
@@ -61,6 +86,28 @@ def run(host: Host) -> None:
             without_mingle=True,
             without_heartbeat=True,
             quiet=True,
-        ).start()
+        )
+        watchdog = Watchdog(host, Bell(settings), consumer.reconnect)
+        watchdog.start()
+        consumer.start()
+        return int(consumer.gave_up)
     finally:
+        if spot is not None:
+            spot.stop()
+        if watchdog is not None:
+            watchdog.stop()
         host.stop()
+
+
+def _lose_connection() -> None:
+    raise ConnectionError("The consumer is deaf.")
+
+
+def _watch_spot(host: Host) -> SpotWatcher | None:
+    """Drain when the cloud says that it takes this machine away, if it is to be asked."""
+    settings = host.yard.settings
+    if settings.spot == "off":
+        return None
+    watcher = SpotWatcher(settings.spot, host.begin_stop, base_url=settings.spot_url)
+    watcher.start()
+    return watcher

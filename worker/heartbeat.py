@@ -37,6 +37,7 @@ class Heartbeat:
     Attributes:
         lost: set when the lease is gone, or this thread can no longer keep it.
         cancelled: set when somebody asked to cancel the job.
+        paused: set while somebody wants the job to pause.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Heartbeat:
     ) -> None:
         self.lost = threading.Event()
         self.cancelled = threading.Event()
+        self.paused = threading.Event()
         self._database = database
         self._lease = lease
         self._settings = settings
@@ -85,8 +87,13 @@ class Heartbeat:
 
     def _look(self) -> None:
         with self._database.read() as session:
-            if jobs.cancel_requested(session, self._lease):
-                self.cancelled.set()
+            asked = jobs.requests(session, self._lease)
+        if asked.cancel:
+            self.cancelled.set()
+        if asked.pause:
+            self.paused.set()
+        else:
+            self.paused.clear()
 
     def _renew(self) -> None:
         with self._database.write() as session:

@@ -10,6 +10,7 @@ import queue
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import jobs
+from shared import jobs, workers
 from shared.database import utc_now
 from shared.errors import ConfigurationError, QueueUnavailable
 from shared.jobs import Lease, Slot
@@ -31,17 +32,25 @@ from worker.standby import Standby
 from worker.supervisor import Supervisor, Yard
 from worker.trainer_process import TrainerProcess
 
+# How soon a request to drain is seen.
+_LOOK_SECONDS = 0.5
+# A machine that cannot prepare a job (no space, no store) must not go through the whole queue:
+# its slot rests, longer each time, and leaves the jobs to others.
+_FIRST_REST_SECONDS = 2.0
+_LONGEST_REST_SECONDS = 60.0
+
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class SlotState:
-    """A slot, its device, its standby, and the job it runs."""
+    """A slot, its device, its standby, the job it runs, and jobs in a row it could not prepare."""
 
     slot: Slot
     device: Device
     standby: Standby
     job_id: int | None = field(default=None)
+    unprepared: int = field(default=0)
 
 
 class Host:
@@ -61,7 +70,8 @@ class Host:
     ) -> None:
         settings = yard.settings
         self.yard = yard
-        self.drain = threading.Event()
+        self.drain = threading.Event()  # take no job, and hand back those that run
+        self._stopping = threading.Event()  # drain, and never take one again
         self._lock_file: IO[str] | None = None
         self._slots = [
             _slot_state(settings.worker_name, index, settings.queue_names, device, spawn)
@@ -70,13 +80,23 @@ class Host:
         self._free: queue.SimpleQueue[SlotState] = queue.SimpleQueue()
         for state in self._slots:
             self._free.put(state)
-        self._heartbeat = threading.Thread(target=self._report_until_drained, daemon=True)
+        self._heartbeat = threading.Thread(target=self._report_until_stopped, daemon=True)
         self._changed = threading.Event()
 
     @property
     def slot_count(self) -> int:
         """Number of jobs that run at once."""
         return len(self._slots)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping.is_set()
+
+    @property
+    def has_free_slot(self) -> bool:
+        """Whether a job could start now."""
+        return not self.drain.is_set() and not self._free.empty()
 
     def start(self) -> None:
         """Take the worker's name, hand back what its last life left, warm up, and report.
@@ -97,14 +117,22 @@ class Host:
         state = self._free.get()
         try:
             while not self.drain.is_set() and (lease := self._claim(state)) is not None:
-                self._supervise(state, lease)
+                if self._supervise(state, lease):
+                    state.unprepared = 0
+                else:
+                    self._rest(state)
         finally:
             self._free.put(state)
 
-    def stop(self) -> None:
-        """End the standby trainers and sign off; running attempts have ended by now."""
+    def begin_stop(self) -> None:
+        """Hand back the running jobs and take no more; safe in a signal handler."""
+        self._stopping.set()
         self.drain.set()
         self._changed.set()
+
+    def stop(self) -> None:
+        """End the standby trainers and sign off; running attempts have ended by now."""
+        self.begin_stop()
         if self._heartbeat.is_alive():
             self._heartbeat.join(self.yard.settings.heartbeat_seconds)
         for state in self._slots:
@@ -129,15 +157,24 @@ class Host:
             log.warning("Nothing claimed, SQL is away: %s", error)
             return None  # the scheduler rings again
 
-    def _supervise(self, state: SlotState, lease: Lease) -> None:
+    def _rest(self, state: SlotState) -> None:
+        """Leave the queue to others for a while."""
+        seconds = min(_FIRST_REST_SECONDS * 2**state.unprepared, _LONGEST_REST_SECONDS)
+        state.unprepared += 1
+        log.warning("Slot %d rests for %g s.", state.slot.index, seconds)
+        self.drain.wait(seconds)
+
+    def _supervise(self, state: SlotState, lease: Lease) -> bool:
+        """Run an attempt; return False if no trainer could be given the job."""
         log.info("Job %d, attempt %d: slot %d.", lease.job_id, lease.attempt, state.slot.index)
         state.job_id = lease.job_id
         self._changed.set()
         try:
-            Supervisor(self.yard, lease, state.standby, self.drain).run()
+            return Supervisor(self.yard, lease, state.standby, self.drain).run()
         except Exception:
             # The lease runs out by itself; the slot must live on.
             log.exception("The supervision of job %d broke.", lease.job_id)
+            return False
         finally:
             state.job_id = None
             self._changed.set()
@@ -153,11 +190,34 @@ class Host:
 
     # --- the row in `workers` -------------------------------------------------------------------
 
-    def _report_until_drained(self) -> None:
-        while not self.drain.is_set():
-            self._changed.wait(self.yard.settings.heartbeat_seconds)
+    def _report_until_stopped(self) -> None:
+        report_at = 0.0
+        while not self._stopping.is_set():
+            changed = self._changed.wait(_LOOK_SECONDS)
             self._changed.clear()
-            self._report()
+            self._obey_drain()
+            if changed or time.monotonic() >= report_at:
+                self._report()
+                report_at = time.monotonic() + self.yard.settings.heartbeat_seconds
+
+    def _obey_drain(self) -> None:
+        """Begin or end to drain, as people ask; a worker that stops drains anyway."""
+        try:
+            with self.yard.database.read() as session:
+                wanted = workers.drain_requested(session, self.yard.settings.worker_name)
+        except SQLAlchemyError as error:
+            log.warning("The worker cannot look whether it shall drain: %s", error)
+            return
+        if self._stopping.is_set() or wanted == self.drain.is_set():
+            return
+        if wanted:
+            log.info("The worker drains: it hands its jobs back and takes no more.")
+            self.drain.set()
+        else:
+            log.info("The worker takes jobs again.")
+            self.drain.clear()
+            for state in self._slots:
+                state.standby.refill()
 
     def _report(self, *, started: bool = False, stopped: bool = False) -> None:
         try:
@@ -236,8 +296,8 @@ def _machine() -> dict[str, Any]:
 
 def _write_row(session: Session, row: dict[str, Any], *, started: bool, stopped: bool) -> None:
     values = {**row, "heartbeat_at": utc_now(), "stopped_at": utc_now() if stopped else None}
-    if started:
-        values["started_at"] = utc_now()
+    if started:  # whoever starts it anew wants it to work
+        values |= {"started_at": utc_now(), "drain_requested_at": None, "drain_reason": None}
     changed = session.execute(
         sa.update(Worker).where(Worker.name == row["name"]).values(**values).returning(Worker.name)
     ).first()

@@ -22,11 +22,12 @@ from sqlalchemy.orm import Session
 
 from shared import jobs
 from shared.database import Database, utc_now
-from shared.errors import QueueUnavailable
+from shared.errors import ConfigurationError, QueueUnavailable
 from shared.live import Publisher
 from shared.logs import configure
 from shared.models import Attempt, Job, Leader, Status
 from shared.queue import Bell
+from shared.schema import require_current_if_reachable
 from shared.settings import Settings
 from worker.recorder import is_outage
 
@@ -34,7 +35,7 @@ ROLE = "scheduler"
 _PAUSE_SECONDS = 1.0
 _LEADER_SECONDS = 10.0
 # More messages than this for one queue help nobody: a worker empties the queue in one go.
-_MAX_RINGS = 16
+_MAX_RINGS = 4
 
 log = logging.getLogger(__name__)
 
@@ -190,9 +191,15 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    database = Database(settings.resolved_database_url, pool_size=2)
+    try:
+        require_current_if_reachable(database)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 2
     scheduler = Scheduler(
         settings,
-        Database(settings.resolved_database_url, pool_size=2),
+        database,
         Bell(settings),
         Publisher(settings.resolved_redis_url),
     )

@@ -6,10 +6,13 @@ supervisor calls once the taken one is training.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
 from worker.trainer_process import TrainerProcess
+
+log = logging.getLogger(__name__)
 
 
 class Standby:
@@ -38,13 +41,22 @@ class Standby:
         return dict(trainer.ready.versions) if trainer is not None and trainer.ready else {}
 
     def refill(self) -> None:
-        """Start a trainer if none waits."""
+        """Start a trainer if none waits; if that fails, the next job starts its own."""
         with self._lock:
-            if not self._closed and (self._waiting is None or not self._waiting.alive):
+            if self._closed or (self._waiting is not None and self._waiting.alive):
+                return
+            try:
                 self._waiting = self._spawn()
+            except OSError as error:
+                log.warning("No standby trainer: %s", error)
+                self._waiting = None
 
     def take(self) -> TrainerProcess:
-        """Return a trainer, the waiting one if it lives; it may still be importing."""
+        """Return a trainer, the waiting one if it lives; it may still be importing.
+
+        Raises:
+            OSError: none waits, and none can be started.
+        """
         with self._lock:
             trainer, self._waiting = self._waiting, None
         if trainer is not None and trainer.alive:

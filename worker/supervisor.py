@@ -35,6 +35,12 @@ from worker.uploader import Uploader
 
 _TICK_SECONDS = 0.2
 _LOG_UPLOAD_SECONDS = 5.0
+# What a cancelled job still publishes (the end of its log) must not delay the cancel.
+_CANCEL_PATIENCE_SECONDS = 1.0
+_SUGGESTION = (
+    "Read the end of the log. A process killed by signal 9 often means that the machine ran out of "
+    "memory: try a smaller batch or model."
+)
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +86,18 @@ class Supervisor:
         self._progress: dict[str, Any] | None = None
         self._seen_first_step = False
         self._log_due = 0.0
+        self._prepared = False
         self._work_dir = (
             yard.settings.worker_work_dir / f"job-{lease.job_id}-{lease.attempt}-{lease.token[:8]}"
         )
-
-    def run(self) -> None:
-        """Run the attempt to its end; whatever happens, the job is left in a defined state."""
-        self._work_dir.mkdir(parents=True)
         self._log = JobLog(self._work_dir / "log.txt")
+
+    def run(self) -> bool:
+        """Run the attempt to its end; whatever happens, the job is left in a defined state.
+
+        Returns:
+            Whether a trainer could be given the job; if not, this machine may be the reason.
+        """
         heartbeat = Heartbeat(
             self._yard.database, self._lease, self._yard.settings, lambda: self._progress
         )
@@ -104,23 +114,28 @@ class Supervisor:
             self._log.close()
             shutil.rmtree(self._work_dir, ignore_errors=True)
             self._changed()
+        return self._prepared
 
     # --- until the verdict ----------------------------------------------------------------------
 
     def _verdict(self, heartbeat: Heartbeat) -> Verdict:
-        settings = self._yard.settings
         try:
+            self._work_dir.mkdir(parents=True)
             assignment = gather(
                 self._yard.database,
                 self._yard.store,
                 self._lease,
                 work_dir=self._work_dir,
-                dataset_dir=settings.dataset_cache_dir,
+                dataset_dir=self._yard.settings.dataset_cache_dir,
             )
+            trainer = self._standby.take()
         except Exception as error:  # whatever it is, the job must not stay without an owner
             log.exception("Job %d cannot be started.", self._lease.job_id)
-            return self._crashed(f"The worker could not prepare the job: {error}")
-        trainer = self._standby.take()
+            return self._crashed(
+                f"Worker {self._yard.settings.worker_name} could not prepare the job: {error}",
+                "Look at that worker's log, disk and artifact store; then retry.",
+            )
+        self._prepared = True
         trainer.attach_log(self._log.write)
         try:
             trainer.send(assignment)
@@ -133,21 +148,30 @@ class Supervisor:
     def _follow(self, trainer: TrainerProcess, heartbeat: Heartbeat) -> Verdict:
         """Handle the trainer's events and everybody's requests until one of them decides."""
         give_up_at: float | None = None
+        stall_seconds = self._yard.settings.stall_seconds
+        stalls_at = time.monotonic() + stall_seconds
         while True:
             if (verdict := self._requested(heartbeat)) is not None:
                 return verdict
-            if self._drain.is_set() and give_up_at is None:
+            pausing = heartbeat.paused.is_set() and not self._drain.is_set()
+            if (pausing or self._drain.is_set()) and give_up_at is None:
                 trainer.send(protocol.Stop())
                 give_up_at = time.monotonic() + self._yard.settings.grace_seconds
             if give_up_at is not None and time.monotonic() > give_up_at:
-                return self._given_back("The worker stopped; there was no time for a checkpoint.")
+                return self._stopped("there was no time for a checkpoint", paused=pausing)
             self._publish_log()
             try:
                 event = trainer.events.get(timeout=_TICK_SECONDS)
             except queue.Empty:
+                if time.monotonic() > stalls_at:
+                    return self._stalled(stall_seconds)
                 continue
+            stalls_at = time.monotonic() + stall_seconds
             if event is None:
                 return self._crashed(describe_exit(trainer.wait(1.0)))
+            if isinstance(event, protocol.Stopped):
+                where = f"saved at epoch {event.epoch}, step {event.step}"
+                return self._stopped(where, paused=pausing)
             if (verdict := self._handle(event)) is not None:
                 return verdict
 
@@ -155,7 +179,7 @@ class Supervisor:
         if heartbeat.lost.is_set():
             return Verdict("lost its lease", None)
         if heartbeat.cancelled.is_set():
-            return Verdict("cancelled", lambda s: jobs.cancel(s, self._lease))
+            return Verdict("cancelled", self._cancel())
         if self._recorder.error is not None:
             return self._crashed(f"A record could not be written: {self._recorder.error}")
         return None
@@ -168,6 +192,7 @@ class Supervisor:
                 self._recorder.put(
                     lambda s: recording.started(s, self._lease, event), then=self._changed
                 )
+                self._uploader.forget_after(event.epoch, event.step)
             case protocol.Epoch():
                 self._recorder.put(
                     lambda s: recording.epoch(s, self._lease, event),
@@ -177,13 +202,10 @@ class Supervisor:
                 self._uploader.put(event)
             case protocol.Finished():
                 return self._succeeded(event)
-            case protocol.Stopped():
-                where = f"epoch {event.epoch}, step {event.step}"
-                return self._given_back(f"The worker stopped; saved at {where}.")
             case protocol.Failed():
                 failure = event.model_dump(exclude={"event"})
                 return Verdict("failed", lambda s: jobs.fail(s, self._lease, failure=failure))
-            case protocol.Ready():
+            case protocol.Ready() | protocol.Stopped():
                 pass
         return None
 
@@ -206,19 +228,28 @@ class Supervisor:
             lambda s: jobs.succeed(s, self._lease, result=result, detail=event.detail),
         )
 
-    def _given_back(self, detail: str) -> Verdict:
+    def _stopped(self, where: str, *, paused: bool) -> Verdict:
+        if paused:
+            detail = f"Stopped on request; {where}."
+            return Verdict("paused", lambda s: jobs.pause(s, self._lease, detail=detail))
+        detail = f"The worker stopped; {where}."
         return Verdict("given back", lambda s: jobs.give_back(s, self._lease, detail=detail))
 
-    def _crashed(self, evidence: str) -> Verdict:
-        return Verdict("crashed", self._crash(evidence))
+    def _cancel(self) -> Callable[[Session], None]:
+        return lambda s: jobs.cancel(s, self._lease)
 
-    def _crash(self, evidence: str) -> Callable[[Session], None]:
-        failure = {
-            "kind": "internal",
-            "evidence": evidence,
-            "suggestion": "Read the end of the log. A process killed by signal 9 often means that "
-            "the machine ran out of memory: try a smaller batch or model.",
-        }
+    def _stalled(self, seconds: float) -> Verdict:
+        return self._crashed(
+            f"The trainer has reported nothing for {seconds:g} s.",
+            "It hangs: read the end of the log. If it only needs more time, whoever runs the "
+            "worker can raise TRAINYARD_STALL_SECONDS.",
+        )
+
+    def _crashed(self, evidence: str, suggestion: str = _SUGGESTION) -> Verdict:
+        return Verdict("crashed", self._crash(evidence, suggestion))
+
+    def _crash(self, evidence: str, suggestion: str) -> Callable[[Session], None]:
+        failure = {"kind": "internal", "evidence": evidence, "suggestion": suggestion}
         return lambda s: jobs.crash(s, self._lease, failure=failure)
 
     # --- after the verdict ----------------------------------------------------------------------
@@ -230,26 +261,46 @@ class Supervisor:
         if record is None:
             return
         self._publish_log(at_once=True)
-        limit = self._yard.settings.grace_seconds if self._drain.is_set() else None
-        self._wait(self._uploader.close, heartbeat, limit)
-        if verdict.word == "succeeded" and self._uploader.failed is not None:
-            record = self._crash(self._uploader.failed)
+        published = self._wait(
+            self._uploader.close, heartbeat, lambda: self._publishing_patience(heartbeat)
+        )
+        if verdict.word == "succeeded":
+            if not published and heartbeat.cancelled.is_set():
+                record = self._cancel()
+            elif self._uploader.failed is not None:
+                record = self._crash(
+                    self._uploader.failed, "Look at the artifact store: its space and its access."
+                )
         self._recorder.put(record)
-        self._wait(self._recorder.close, heartbeat, limit)
+        self._wait(self._recorder.close, heartbeat, self._draining_patience)
 
     def _wait(
         self,
         close: Callable[[float], bool],
         heartbeat: Heartbeat,
-        limit_seconds: float | None,
-    ) -> None:
-        """Wait for a thread to finish its work; stop waiting when the lease is lost."""
-        end = None if limit_seconds is None else time.monotonic() + limit_seconds
-        while not close(_TICK_SECONDS) and not heartbeat.lost.is_set():
-            if end is None and self._drain.is_set():
-                end = time.monotonic() + self._yard.settings.grace_seconds
-            if end is not None and time.monotonic() > end:
-                return
+        patience_seconds: Callable[[], float | None],
+    ) -> bool:
+        """Wait for a thread to finish its work, no longer than the lease and patience hold.
+
+        Returns:
+            Whether it has finished.
+        """
+        impatient_since: float | None = None
+        while not (closed := close(_TICK_SECONDS)) and not heartbeat.lost.is_set():
+            if (seconds := patience_seconds()) is None:
+                continue
+            impatient_since = impatient_since or time.monotonic()
+            if time.monotonic() - impatient_since > seconds:
+                break
+        return closed
+
+    def _publishing_patience(self, heartbeat: Heartbeat) -> float | None:
+        if heartbeat.cancelled.is_set():
+            return _CANCEL_PATIENCE_SECONDS
+        return self._draining_patience()
+
+    def _draining_patience(self) -> float | None:
+        return self._yard.settings.grace_seconds if self._drain.is_set() else None
 
     # --- live -----------------------------------------------------------------------------------
 

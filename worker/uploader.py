@@ -73,6 +73,15 @@ class Uploader:
                 self._artifacts.append(event)
             self._changed.notify()
 
+    def forget_after(self, epoch: int, step: int) -> None:
+        """Remove the checkpoints that this attempt, which starts here, could not use."""
+        useless: list[str] = []
+
+        def write(session: Session) -> None:
+            useless[:] = recording.forget_checkpoints_after(session, self._lease, epoch, step)
+
+        self._recorder.put(write, then=lambda: self._delete(useless))
+
     def put_log(self, path: Path) -> None:
         """Publish the log as it is now."""
         with self._changed:
@@ -96,7 +105,11 @@ class Uploader:
 
     def _run(self) -> None:
         while (work := self._next()) is not None and not self._abandoned.is_set():
-            work()
+            try:
+                work()
+            except Exception as error:
+                log.exception("A file of job %d could not be published.", self._lease.job_id)
+                self.failed = f"A file could not be published: {error}"
 
     def _next(self) -> Callable[[], None] | None:
         """Wait for work; return None when there is none and there will be none."""
@@ -142,11 +155,17 @@ class Uploader:
     def _publish_log(self, local: Path) -> None:
         name = f"log-{self._lease.attempt}.txt"
         path = f"{self.folder}/{name}"
-        error = self._store_file(local, path)
-        if error is not None:
+        snapshot = local.with_name(f"{local.name}.snapshot")  # the log itself may grow meanwhile
+        try:
+            content = local.read_bytes()
+            snapshot.write_bytes(content)
+        except OSError as error:
             log.warning("The log was not stored: %s", error)
             return
-        content = local.read_bytes()
+        problem = self._store_file(snapshot, path)
+        if problem is not None:
+            log.warning("The log was not stored: %s", problem)
+            return
         event = protocol.Artifact(
             path=local,
             name=name,

@@ -21,6 +21,7 @@ _READ_SECONDS = 30.0
 # The server sends a heartbeat every 15 s; two missing ones mean that the stream is dead.
 _STREAM_READ_SECONDS = 40.0
 _PREFIX = "/api/v1"
+_AGENT = "trainyard/1"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -39,7 +40,8 @@ class Client:
         self.url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=self.url + _PREFIX,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
+            headers={"User-Agent": _AGENT}
+            | ({"Authorization": f"Bearer {token}"} if token else {}),
             timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
             transport=transport,
             trust_env=False,  # a proxy is no way to one's own yard
@@ -105,6 +107,14 @@ class Client:
             with contextlib.suppress(Unreachable):
                 return self._document(self._request("POST", path, json=body, headers=headers))
         return self._document(self._request("POST", path, json=body, headers=headers))
+
+    def patch(self, path: str, body: Any) -> Any:
+        """Change what lies at `path`, and return it; raises as `get`."""
+        return self._document(self._request("PATCH", path, json=body))
+
+    def delete(self, path: str) -> Any:
+        """Delete what lies at `path`, and return the answer; raises as `get`."""
+        return self._document(self._request("DELETE", path))
 
     def items(
         self, path: str, params: Mapping[str, Any], *, at_most: int | None

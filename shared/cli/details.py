@@ -9,15 +9,18 @@ from shared.cli.stream import Message
 from shared.cli.view import JobView, outcome
 
 
-def print_details(job: dict[str, Any], epochs: list[dict[str, Any]]) -> None:
+def print_details(
+    job: dict[str, Any], epochs: list[dict[str, Any]], wait: dict[str, Any] | None = None
+) -> None:
     """Print a job's facts, epochs and curve.
 
     Args:
         job: its detail.
         epochs: its rows.
+        wait: why it waits, if it does.
     """
     console = tables.make_console()
-    console.print(tables.facts(_facts(job)))
+    console.print(tables.facts(_facts(job) + _waiting(wait)))
     if epochs:
         console.print(tables.epochs(epochs))
         view = JobView()
@@ -50,6 +53,13 @@ def _facts(job: dict[str, Any]) -> list[tuple[str, Any]]:
         ("took", text.duration(job["duration_seconds"])),
         ("test accuracy", text.percent(job["test_accuracy"])),
     ]
+
+
+def _waiting(wait: dict[str, Any] | None) -> list[tuple[str, Any]]:
+    if wait is None:
+        return []
+    remedies = [("remedy", remedy["label"]) for remedy in wait["remedies"]]
+    return [("waits", wait["sentence"]), ("place", wait["position"]), *remedies]
 
 
 def _described(part: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Commands that speak to a server: submit, look, watch, cancel, retry, export, lists."""
+"""Commands that speak to a server: submit, look, watch, retry, export, lists."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from shared.errors import TrainyardError
 
 if TYPE_CHECKING:
     from shared.cli.client import Client
@@ -43,7 +45,6 @@ def register(app: typer.Typer) -> None:
         jobs,
         show,
         watch,
-        cancel,
         retry,
         export,
         datasets,
@@ -79,7 +80,7 @@ def submit(
         priority=priority,
         queue=queue,
     )
-    with _client() as client:
+    with connect() as client:
         job = client.post("/jobs", body, idempotency_key=uuid.uuid4().hex)
         _announce(client, job, watch=watch, as_json=as_json)
 
@@ -94,7 +95,7 @@ def _announce(client: Client, job: dict[str, Any], *, watch: bool, as_json: bool
         name = clean(job["name"])
         print(f"job {job['id']} {name} is queued: {client.page_of(job['id'])}")
     elif not watch:
-        _print_json(job)
+        print_json(job)
     if watch:
         _watch(client, job["id"], as_json=as_json)
 
@@ -132,50 +133,50 @@ def jobs(
         path, _ = parse_change(change)
         params[f"param.{path}"] = change.partition("=")[2]
     params = {name: value for name, value in params.items() if value}
-    with _client() as client:
+    with connect() as client:
         items = list(client.items("/jobs", params, at_most=limit))
     if as_json:
-        return _print_json(items)
+        return print_json(items)
     console = tables.make_console()
     return console.print(tables.jobs(items, datetime.now(UTC), console.width))
 
 
 def show(job_id: JobId, as_json: AsJson = False) -> None:
     """Show a job: figures, epochs and curve."""
-    with _client() as client:
+    with connect() as client:
         job = client.get(f"/jobs/{job_id}")
+        wait = client.get(f"/jobs/{job_id}/waiting") if job["status"] == "queued" else None
         rows = client.get(f"/jobs/{job_id}/epochs")["items"]
     if as_json:
-        return _print_json({**job, "epochs": rows})
+        return print_json({**job, "epochs": rows, "waiting": wait})
     from shared.cli.details import print_details
 
-    return print_details(job, rows)
+    return print_details(job, rows, wait)
 
 
 def watch(job_id: JobId, as_json: AsJson = False) -> None:
     """Watch a job until it ends; the exit status is 1 unless it succeeds."""
-    with _client() as client:
+    with connect() as client:
         _watch(client, job_id, as_json=as_json)
-
-
-def cancel(job_id: JobId, as_json: AsJson = False) -> None:
-    """Cancel a job."""
-    with _client() as client:
-        job = client.post(f"/jobs/{job_id}/cancel")
-    if as_json:
-        return _print_json(job)
-    done = job["status"] == "cancelled"
-    return print(f"job {job_id} {'is cancelled' if done else 'will stop in a moment'}")
 
 
 def retry(
     job_id: JobId,
+    changes: Changes = None,
+    corrected: Annotated[
+        bool, typer.Option("--corrected", help="With the changes that the failure doctor names.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show the training.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit an ended job once more, as a new job."""
-    with _client() as client:
-        job = client.post(f"/jobs/{job_id}/retry")
+    from shared.cli.submission import parse_change, set_at
+
+    with connect() as client:
+        spec = _correction(client, job_id) if corrected else {}
+        for change in changes or []:
+            set_at(spec, *parse_change(change))
+        job = client.post(f"/jobs/{job_id}/retry", {"spec": spec})
         _announce(client, job, watch=watch, as_json=as_json)
 
 
@@ -188,14 +189,22 @@ def export(
     ] = None,
 ) -> None:
     """Print a job's epochs, and fetch its files."""
-    with _client() as client:
+    with connect() as client:
         if file_format is Format.CSV:
             params = {"format": "csv"}
             sys.stdout.write(client.get_text(f"/jobs/{job_id}/epochs", params))
         else:
-            _print_json(client.get(f"/jobs/{job_id}/epochs")["items"])
+            print_json(client.get(f"/jobs/{job_id}/epochs")["items"])
         if artifacts is not None:
             _fetch_artifacts(client, job_id, artifacts)
+
+
+def _correction(client: Client, job_id: int) -> dict[str, Any]:
+    correction = client.get(f"/jobs/{job_id}")["correction"]
+    if correction is None:
+        raise TrainyardError(f"The failure doctor has no correction for job {job_id}.")
+    print(correction["label"], file=sys.stderr)
+    return dict(correction["changes"])
 
 
 def _fetch_artifacts(client: Client, job_id: int, folder: Path) -> None:
@@ -215,10 +224,10 @@ def workers(as_json: AsJson = False) -> None:
     """List the workers, and what each does."""
     from shared.cli import tables
 
-    with _client() as client:
+    with connect() as client:
         items = client.get("/workers")["items"]
     if as_json:
-        return _print_json(items)
+        return print_json(items)
     return tables.make_console().print(tables.workers(items, datetime.now(UTC)))
 
 
@@ -230,10 +239,10 @@ def presets(as_json: AsJson = False) -> None:
 def _print_list(path: str, table: str, *, as_json: bool) -> None:
     from shared.cli import tables
 
-    with _client() as client:
+    with connect() as client:
         items = client.get(path)["items"]
     if as_json:
-        return _print_json(items)
+        return print_json(items)
     return tables.make_console().print(getattr(tables, table)(items))
 
 
@@ -252,7 +261,8 @@ def _watch(client: Client, job_id: int, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _client() -> Iterator[Client]:
+def connect() -> Iterator[Client]:
+    """Open the client of TRAINYARD_URL for the block."""
     from shared.cli.client import Client
     from shared.cli.environment import read_settings
 
@@ -263,5 +273,6 @@ def _client() -> Iterator[Client]:
         client.close()
 
 
-def _print_json(value: Any) -> None:
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
     print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -15,6 +15,7 @@ from shared.cli import text
 STATUS_STYLES = {
     "queued": "yellow",
     "running": "blue",
+    "paused": "magenta",
     "succeeded": "green",
     "failed": "red",
     "cancelled": "dim",
@@ -37,6 +38,15 @@ def make_console() -> Console:
 def status(name: str) -> Text:
     """Return a job's status in its colour."""
     return Text(name, STATUS_STYLES.get(name, ""))
+
+
+def queue(items: Iterable[dict[str, Any]]) -> Table:
+    """Return what waits, first to start first."""
+    table = _table(">ID", "Name", "Queue", ">Place", "Why it waits")
+    for item in items:
+        row = (str(item["job_id"]), _shortened(item["name"]), item["queue"])
+        table.add_row(*row, str(item["position"]), item["sentence"])
+    return table
 
 
 def jobs(items: Iterable[dict[str, Any]], now: datetime, width: int) -> Table:

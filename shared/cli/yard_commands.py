@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.cli.job_commands import Changes
+from shared.cli.job_commands import AsJson, Changes, print_json
 
 if TYPE_CHECKING:
     from shared.yard.parts import YardOptions
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command()(up)
     app.command()(demo)
+    app.command()(doctor)
     for name, module in _PROGRAMS.items():
         app.command(
             name,
@@ -45,7 +46,8 @@ def register(app: typer.Typer) -> None:
             add_help_option=False,
         )(_program(module))
     database = typer.Typer(help="Look after the database.", no_args_is_help=True)
-    database.command("upgrade")(upgrade)
+    for command in (upgrade, backup, restore):
+        database.command()(command)
     app.add_typer(database, name="db")
 
 
@@ -79,6 +81,22 @@ def demo(
 
     body = build(preset=preset, changes=changes or [])
     raise typer.Exit(run(body, port=port, data_dir=data_dir, exit_when_done=exit_when_done))
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check database, Redis, artifact store, clocks, workers and disk; say what to do."""
+    from shared.checkup import examine
+    from shared.cli.environment import read_settings
+
+    findings = examine(read_settings())
+    if as_json:
+        print_json([finding.as_dict() for finding in findings])
+    else:
+        for finding in findings:
+            print(
+                f"{finding.level:8}{finding.check:11}{finding.sentence} {finding.advice}".rstrip()
+            )
+    raise typer.Exit(1 if any(finding.level == "error" for finding in findings) else 0)
 
 
 def yard_options(
@@ -115,6 +133,27 @@ def upgrade() -> None:
     finally:
         database.dispose()
     print("The database was brought up to date." if changed else "The database is up to date.")
+
+
+BackupFile = Annotated[Path, typer.Argument(help="The backup's file.")]
+
+
+def backup(file: BackupFile) -> None:
+    """Copy the SQLite database to a file, while the yard works."""
+    from shared.backup import backup as run
+    from shared.cli.environment import read_settings
+
+    run(read_settings(), file)
+    print(f"The database was copied to {file}.")
+
+
+def restore(file: BackupFile) -> None:
+    """Put a backup in the place of the SQLite database; the yard must not run."""
+    from shared.backup import restore as run
+    from shared.cli.environment import read_settings
+
+    run(read_settings(), file)
+    print("The database was restored; `trainyard up` brings it up to date and goes on.")
 
 
 _PROGRAMS = {"web": "web", "worker": "worker", "scheduler": "worker.scheduler"}

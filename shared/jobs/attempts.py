@@ -47,6 +47,14 @@ class Slot:
     gpus: int = 0
 
 
+@dataclass(frozen=True)
+class Requests:
+    """What people have asked of a running job."""
+
+    cancel: bool = False
+    pause: bool = False
+
+
 def claim(session: Session, slot: Slot, *, lease_seconds: float) -> Lease | None:
     """Take the best waiting job that `slot` can run: by priority, then by age.
 
@@ -61,7 +69,7 @@ def claim(session: Session, slot: Slot, *, lease_seconds: float) -> Lease | None
     job_id = session.scalar(
         sa.select(Job.id)
         .where(Job.status == Status.QUEUED, Job.queue.in_(slot.queues), Job.gpus <= slot.gpus)
-        .order_by(Job.priority.desc(), Job.id)
+        .order_by(Job.priority.desc(), Job.queue_rank, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
@@ -103,20 +111,20 @@ def renew(
         session.execute(sa.update(Job).where(Job.id == lease.job_id).values(progress=progress))
 
 
-def cancel_requested(session: Session, lease: Lease) -> bool:
-    """Return whether somebody asked to cancel the job.
+def requests(session: Session, lease: Lease) -> Requests:
+    """Return what people have asked of the job.
 
     Raises:
         LeaseLost: the attempt has ended or belongs to somebody else.
     """
     row = session.execute(
-        sa.select(Job.cancel_requested_at)
+        sa.select(Job.cancel_requested_at, Job.pause_requested_at)
         .join(Attempt, Attempt.job_id == Job.id)
         .where(*_holds(lease))
     ).one_or_none()
     if row is None:
         raise LeaseLost(f"Attempt {lease.attempt} of job {lease.job_id} has no lease any more.")
-    return row[0] is not None
+    return Requests(cancel=row[0] is not None, pause=row[1] is not None)
 
 
 def succeed(session: Session, lease: Lease, *, result: dict[str, Any], detail: str) -> None:
@@ -166,6 +174,16 @@ def cancel(session: Session, lease: Lease) -> None:
     _finish(session, lease, Status.CANCELLED, Outcome.CANCELLED, "Cancelled while it ran.")
 
 
+def pause(session: Session, lease: Lease, *, detail: str) -> None:
+    """Let the job rest until somebody resumes it; back into the queue if nobody wants that now.
+
+    Raises:
+        LeaseLost: the attempt has ended or belongs to somebody else.
+    """
+    end_attempt(session, lease, Outcome.PAUSED, detail)
+    _leave_running(session, lease.job_id, "saved", detail, lease.attempt)
+
+
 def give_back(session: Session, lease: Lease, *, detail: str) -> None:
     """Put the job back into the queue, its place kept, because the worker stops.
 
@@ -173,7 +191,7 @@ def give_back(session: Session, lease: Lease, *, detail: str) -> None:
         LeaseLost: the attempt has ended or belongs to somebody else.
     """
     end_attempt(session, lease, Outcome.PREEMPTED, detail)
-    _requeue_or_cancel(session, lease.job_id, "preempted", detail, lease.attempt)
+    _leave_running(session, lease.job_id, "preempted", detail, lease.attempt)
 
 
 def crash(session: Session, lease: Lease, *, failure: dict[str, Any]) -> None:
@@ -263,23 +281,26 @@ def _finish(
     add_event(session, lease.job_id, status.value, detail, attempt=lease.attempt)
 
 
-def _requeue_or_cancel(session: Session, job_id: int, kind: str, detail: str, attempt: int) -> None:
-    """Queue a job whose attempt ended early; a cancel asked for meanwhile is honoured."""
+def _leave_running(session: Session, job_id: int, kind: str, detail: str, attempt: int) -> None:
+    """Bring a job whose attempt ended early to where people want it: by default, the queue."""
     add_event(session, job_id, kind, detail, attempt=attempt)
     job = get(session, job_id)
-    if job.cancel_requested_at is None:
+    if job.cancel_requested_at is not None:
+        transition(
+            session,
+            job_id,
+            Status.RUNNING,
+            Status.CANCELLED,
+            finished_at=utc_now(),
+            outcome_detail="Cancelled.",
+            progress=None,
+        )
+        add_event(session, job_id, "cancelled", "Cancelled.", attempt=attempt)
+    elif job.pause_requested_at is not None:
+        transition(session, job_id, Status.RUNNING, Status.PAUSED, pause_requested_at=None)
+        add_event(session, job_id, "paused", "Paused.", attempt=attempt)
+    else:
         transition(session, job_id, Status.RUNNING, Status.QUEUED, queued_at=utc_now())
-        return
-    transition(
-        session,
-        job_id,
-        Status.RUNNING,
-        Status.CANCELLED,
-        finished_at=utc_now(),
-        outcome_detail="Cancelled.",
-        progress=None,
-    )
-    add_event(session, job_id, "cancelled", "Cancelled.", attempt=attempt)
 
 
 def count_crash(
@@ -289,7 +310,7 @@ def count_crash(
     session.execute(sa.update(Job).where(Job.id == job_id).values(crashes=Job.crashes + 1))
     job = get(session, job_id)
     if job.crashes < job.max_attempts:
-        _requeue_or_cancel(session, job_id, kind, failure["evidence"], attempt)
+        _leave_running(session, job_id, kind, failure["evidence"], attempt)
         return
     add_event(session, job_id, kind, failure["evidence"], attempt=attempt)
     detail = f"Given up after {job.crashes} losses or crashes. {failure['evidence']}"

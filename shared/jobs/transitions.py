@@ -24,6 +24,22 @@ def get(session: Session, job_id: int) -> Job:
     return job
 
 
+def lock(session: Session, job_id: int) -> Job:
+    """Return the job as it is now, and keep everybody else from changing it until the commit.
+
+    Args:
+        session: a writing session.
+        job_id: the job.
+
+    Raises:
+        NotFound: there is no such job.
+    """
+    job = session.get(Job, job_id, populate_existing=True, with_for_update=True)
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return job
+
+
 def add_event(
     session: Session,
     job_id: int,
@@ -31,14 +47,22 @@ def add_event(
     message: str,
     *,
     attempt: int | None = None,
+    actor: str | None = None,
     data: dict[str, Any] | None = None,
 ) -> None:
-    """Write one row of the job's history."""
-    session.execute(
-        sa.insert(JobEvent).values(
-            job_id=job_id, attempt=attempt, at=utc_now(), kind=kind, message=message, data=data
-        )
-    )
+    """Write one row of the job's history.
+
+    Args:
+        session: a writing session.
+        job_id: the job.
+        kind: what happened, one word.
+        message: the same, as a sentence.
+        attempt: the attempt that it happened to.
+        actor: who asked for it; None if nobody did.
+        data: details, JSON-compatible.
+    """
+    values = {"job_id": job_id, "attempt": attempt, "actor": actor, "kind": kind}
+    session.execute(sa.insert(JobEvent).values(**values, at=utc_now(), message=message, data=data))
 
 
 def transition(session: Session, job_id: int, old: Status, new: Status, **values: Any) -> bool:

@@ -240,8 +240,13 @@ def parse_submission(body: Any) -> JobSubmission:
     return submission
 
 
-def validate(model: type[T], value: Any) -> T:
+def validate(model: type[T], value: Any, *, at: str = "") -> T:
     """Validate `value` as `model`, strictly typed as JSON is.
+
+    Args:
+        model: what it must be.
+        value: the decoded JSON.
+        at: dotted path of `value` in the caller's document, for the errors.
 
     Raises:
         InvalidInput: naming each field, its rule and the value received.
@@ -249,11 +254,11 @@ def validate(model: type[T], value: Any) -> T:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise InvalidInput([_field_error(item) for item in error.errors()]) from error
+        raise InvalidInput([_field_error(item, at) for item in error.errors()]) from error
 
 
-def _field_error(item: Any) -> FieldError:
-    path = _field_path(item["loc"])
+def _field_error(item: Any, at: str) -> FieldError:
+    path = ".".join(filter(None, (at, _field_path(item["loc"]))))
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         return FieldError(path, "There is no such field.", item["input"])

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.models import Status
+from shared.models import Outcome, Status
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Plan:
         epochs_done: finished epochs; None: none.
         age_minutes: how long ago it was submitted.
         epoch_seconds: time of one epoch.
+        ends: how the attempts before the last one ended.
     """
 
     status: Status
@@ -32,7 +33,7 @@ class Plan:
     changes: dict[str, Any] = field(default_factory=dict)
     failure: dict[str, str] | None = None
     detail: str | None = None
-    losses: int = 0
+    ends: tuple[Outcome, ...] = ()
 
 
 PLANS = {
@@ -57,6 +58,34 @@ PLANS = {
         changes={"batch_size": 512},
     ),
     "queued_next": Plan(Status.QUEUED, "mlp", age_minutes=1.1),
+    "stranded": Plan(
+        Status.QUEUED,
+        "deep-cnn",
+        "deep-cnn-wide",
+        age_minutes=6,
+        changes={"resources": {"queue": "gpu-large"}},
+    ),
+    "troubled": Plan(
+        Status.RUNNING,
+        "deep-cnn",
+        "deep-cnn-on-spot",
+        ("spot",),
+        0.9936,
+        0.7,
+        epochs_done=9,
+        age_minutes=11,
+        epoch_seconds=52.0,
+        ends=(Outcome.LOST, Outcome.PREEMPTED),
+    ),
+    "paused": Plan(
+        Status.PAUSED,
+        "lenet5",
+        "lenet-for-later",
+        reach=0.985,
+        epochs_done=4,
+        age_minutes=95,
+        epoch_seconds=4.0,
+    ),
     "succeeded": Plan(
         Status.SUCCEEDED,
         "hello-world",
@@ -113,7 +142,7 @@ PLANS = {
         epochs_done=10,
         age_minutes=60 * 26,
         epoch_seconds=4.2,
-        losses=2,
+        ends=(Outcome.LOST, Outcome.LOST),
         detail="All 10 epochs are done.",
     ),
     "single": Plan(

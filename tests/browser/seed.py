@@ -31,7 +31,13 @@ from tests.browser.plans import PLANS, Plan, ordinary
 WORKER = "gpu-lab-1"
 VERSIONS = {"python": "3.11.9", "tensorflow": "2.21.0", "keras": "3.15.1"}
 STEPS = 600
+# How a seeded attempt is broken off: why, seconds of work lost, of silence, and to the next claim.
+_BREAKS: dict[Outcome | None, tuple[str | None, float, float, float]] = {
+    Outcome.LOST: ("No heartbeat for 20 s.", 7.4, 20.0, 3.0),
+    Outcome.PREEMPTED: ("The machine is taken back: notice of the cloud.", 0.0, 0.0, 9.0),
+}
 _OUTCOMES = {
+    Status.PAUSED: Outcome.PAUSED,
     Status.SUCCEEDED: Outcome.SUCCEEDED,
     Status.FAILED: Outcome.FAILED,
     Status.CANCELLED: Outcome.CANCELLED,
@@ -39,7 +45,7 @@ _OUTCOMES = {
 
 
 def seed(database: Database, store: ArtifactStore, *, more: int = 60) -> dict[str, int]:
-    """Fill the database with `more` finished jobs, one job of each plan, and two workers.
+    """Fill the database with `more` finished jobs, one job of each plan, and three workers.
 
     Returns:
         The job id of each plan, by its name.
@@ -86,21 +92,26 @@ class Seeder:
         return job.id
 
     def add_workers(self, ids: dict[str, int]) -> None:
-        """Add a living worker that runs the running jobs, and one that was lost."""
-        running = (ids["running"], ids["starting"], None)
+        """Add a living worker that runs the running jobs, one that drains, one that was lost."""
+        running = (ids["running"], ids["starting"], ids["troubled"])
         slots = [
-            {"index": index, "device": "NVIDIA L4", "gpus": 1, "job_id": job, "warm": job is None}
+            {"index": index, "device": "NVIDIA L4", "gpus": 1, "job_id": job, "warm": False}
             for index, job in enumerate(running)
         ]
+        idle = {"index": 0, "device": "CPU", "gpus": 0, "job_id": None, "warm": True}
         # Ahead, so that it stays alive for as long as somebody looks at the pages.
         self._add_worker(WORKER, slots, self.now + timedelta(days=1))
+        draining = self._add_worker("lab-2", [idle], self.now + timedelta(days=1))
+        draining.drain_requested_at = self.now - timedelta(minutes=8)
+        draining.drain_reason = "Asked by command line, 10.0.0.7: a new disk."
         self._add_worker("spot-7", [], self.now - timedelta(hours=25))
 
-    def _add_worker(self, name: str, slots: list[Any], heartbeat_at: datetime) -> None:
+    def _add_worker(self, name: str, slots: list[Any], heartbeat_at: datetime) -> Worker:
         worker = Worker(name=name, hostname=name, pid=412, queues=["default", "gpu"], slots=slots)
         worker.info = {"versions": VERSIONS, "cores": 16}
         worker.started_at, worker.heartbeat_at = self.now - timedelta(hours=31), heartbeat_at
         self.session.add(worker)
+        return worker
 
     def _set_back(self, job: Job, submitted_at: datetime) -> None:
         job.submitted_at = job.queued_at = submitted_at
@@ -108,20 +119,17 @@ class Seeder:
             event.at = submitted_at
 
     def _run(self, job: Job, plan: Plan) -> None:
-        job.status = plan.status
-        job.claimed_at = job.submitted_at + timedelta(seconds=0.4)
-        job.first_step_at = job.claimed_at + timedelta(seconds=0.6)
+        job.status, claimed_at = plan.status, job.submitted_at + timedelta(seconds=0.4)
+        job.claimed_at, job.first_step_at = claimed_at, claimed_at + timedelta(seconds=0.6)
         job.run_info = as_json(started(JobSpec.model_validate(job.spec)))
         job.failure, job.outcome_detail = plan.failure, plan.detail
-        job.crashes, job.lost_seconds = plan.losses, 7.4 * plan.losses
+        job.crashes = plan.ends.count(Outcome.LOST)
+        job.lost_seconds = 7.4 * job.crashes
         for epoch in range(1, plan.epochs_done + 1):
             self._add_epoch(job, plan, epoch, job.first_step_at)
         if plan.status is Status.RUNNING:
             job.progress = as_json(progress(job))
-        else:
-            job.duration_seconds = plan.epoch_seconds * plan.epochs_done + 1.4 + job.lost_seconds
-            job.finished_at = job.claimed_at + timedelta(seconds=job.duration_seconds)
-        self._add_attempts(job, plan, job.claimed_at)
+        self._add_attempts(job, plan, claimed_at)
         if plan.status is Status.SUCCEEDED:
             job.test_accuracy = job.final_eval_accuracy
             add_artifacts(self.session, self.store, job)
@@ -144,36 +152,45 @@ class Seeder:
         job.final_train_accuracy, job.final_eval_accuracy = train, evaluation
         job.final_eval_loss, job.epochs_done = row.eval_loss, number
 
-    def _add_attempts(self, job: Job, plan: Plan, began: datetime) -> None:
-        share = timedelta(seconds=plan.epoch_seconds * max(plan.epochs_done, 1) / (plan.losses + 1))
-        for number in range(1, plan.losses + 1):
-            self._add_attempt(job, number, began, began + share, Outcome.LOST)
-            began += share + timedelta(seconds=24)
-        self._add_attempt(job, plan.losses + 1, began, job.finished_at, _OUTCOMES.get(plan.status))
-        job.attempt = plan.losses + 1
+    def _add_attempts(self, job: Job, plan: Plan, claimed_at: datetime) -> None:
+        """Cut the time of the finished epochs into attempts of equal length."""
+        share = timedelta(seconds=plan.epoch_seconds * max(plan.epochs_done, 1)) / (
+            len(plan.ends) + 1
+        )
+        began = claimed_at
+        for outcome in plan.ends:
+            ended = began + share + timedelta(seconds=_BREAKS[outcome][2])
+            self._add_attempt(job, plan, began, ended, outcome)
+            began = ended + timedelta(seconds=_BREAKS[outcome][3])
+        last = None if plan.status is Status.RUNNING else began + share
+        self._add_attempt(job, plan, began, last, _OUTCOMES.get(plan.status))
+        if plan.status is Status.PAUSED:
+            self._add_event(job, began + share, "paused", "Paused.", job.attempt)
+        elif last is not None:
+            job.finished_at, job.duration_seconds = last, (last - claimed_at).total_seconds()
 
     def _add_attempt(
-        self,
-        job: Job,
-        number: int,
-        began: datetime,
-        ended: datetime | None,
-        outcome: Outcome | None,
+        self, job: Job, plan: Plan, began: datetime, ended: datetime | None, outcome: Outcome | None
     ) -> None:
-        lost = outcome is Outcome.LOST
-        detail = "No heartbeat for 20 s." if lost else None
-        attempt = Attempt(job_id=job.id, number=number, slot=0, outcome=outcome, detail=detail)
-        attempt.worker, attempt.device = WORKER if number % 2 else "spot-7", "NVIDIA L4"
-        attempt.lease_token, attempt.lease_expires_at = f"{job.id}-{number}", self.now
-        attempt.claimed_at, attempt.heartbeat_at, attempt.ended_at = began, self.now, ended
+        why, lost, silent, _ = _BREAKS.get(outcome, (None, 0.0, 0.0, 0.0))
+        job.attempt += 1
+        attempt = Attempt(job_id=job.id, number=job.attempt, slot=0, outcome=outcome, detail=why)
+        attempt.worker, attempt.device = WORKER if job.attempt % 2 else "spot-7", "NVIDIA L4"
+        attempt.lease_token, attempt.lease_expires_at = f"{job.id}-{job.attempt}", self.now
+        attempt.claimed_at, attempt.ended_at = began, ended
+        attempt.heartbeat_at = (ended or self.now) - timedelta(seconds=silent)
         attempt.first_step_at = began + timedelta(seconds=0.6)
-        attempt.started_epoch, attempt.started_step = 1 + (number - 1) * 3, 0
-        attempt.lost_seconds = 7.4 if lost else 0.0
+        part = plan.epochs_done * (job.attempt - 1) / (len(plan.ends) + 1)
+        attempt.started_epoch = 1 + int(part)
+        attempt.started_step = round(STEPS * (part - int(part)))
+        attempt.lost_seconds = lost
         self.session.add(attempt)
+        number = job.attempt
         self._add_event(job, began, "claimed", f"Worker {attempt.worker} took the job.", number)
         if ended is not None and outcome is not None:
-            message = detail or job.outcome_detail or job.status.value.capitalize() + "."
-            self._add_event(job, ended, outcome.value, message, number)
+            message = why or job.outcome_detail or f"{outcome.value.capitalize()}."
+            kind = "saved" if outcome is Outcome.PAUSED else outcome.value
+            self._add_event(job, ended, kind, message, number)
 
     def _add_event(self, job: Job, at: datetime, kind: str, message: str, attempt: int) -> None:
         event = JobEvent(job_id=job.id, attempt=attempt, at=at, kind=kind, message=message)

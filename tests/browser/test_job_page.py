@@ -90,7 +90,7 @@ def test_the_epochs_are_also_a_table(open_page: OpenPage, site: Site) -> None:
 
 def test_a_failed_job_shows_kind_evidence_and_what_to_try(open_page: OpenPage, site: Site) -> None:
     page = open_page(f"/jobs/{site.ids['failed']}")
-    panel = page.get_by_role("region", name="The loss diverged")
+    panel = page.get_by_role("region", name="Training diverged")
     expect(panel).to_contain_text("NaN at epoch 3, step 214")
     expect(panel).to_contain_text("Try a tenth of the learning rate")
 
@@ -106,7 +106,7 @@ def test_a_finished_job_shows_what_it_left(open_page: OpenPage, site: Site) -> N
 
 def test_lost_attempts_are_told(open_page: OpenPage, site: Site) -> None:
     page = open_page(f"/jobs/{site.ids['resumed']}")
-    attempts = page.get_by_role("region", name="Attempts").first
+    attempts = page.get_by_role("region", name="Attempts", exact=True)
     expect(attempts.get_by_role("row")).to_have_count(4)
     expect(attempts).to_contain_text("lost")
     expect(page.get_by_role("region", name="Events")).to_contain_text("No heartbeat for 20 s.")

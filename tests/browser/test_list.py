@@ -171,4 +171,4 @@ def test_the_theme_can_be_chosen_and_is_remembered(open_page: OpenPage) -> None:
 
 def test_the_header_shows_the_yard_at_a_glance(open_page: OpenPage) -> None:
     page = open_page("/")
-    expect(page.locator(".yard")).to_contain_text("2 of 3 slots busy")
+    expect(page.locator(".yard")).to_contain_text("3 of 3 slots busy")

@@ -18,6 +18,7 @@ from shared import jobs
 from shared.database import Database, utc_now
 from shared.models import Artifact, Attempt, Job, JobEvent, Status, Worker
 from shared.queue import Bell, list_key
+from shared.schema import expected_revision
 from shared.settings import Settings
 from tests.services import RedisServer
 from tests.web_client import (
@@ -521,6 +522,19 @@ def test_without_tables_the_server_is_not_ready(settings: Settings, tmp_path: Pa
         answer = client.get("/readyz")
         assert answer.status_code == 503
         assert "trainyard db upgrade" in json_of(answer)["database"]
+
+
+def test_on_a_database_of_another_revision_the_server_is_not_ready(
+    client: FlaskClient, database: Database
+) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    said = json_of(answer)["database"]
+    assert "revision 9999" in said
+    assert expected_revision() in said
+    assert "update this code" in said
 
 
 def test_redis_decides_between_ready_and_degraded(

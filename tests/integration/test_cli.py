@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -194,6 +195,79 @@ def test_a_running_job_is_cancelled_and_its_watcher_told(trainyard: Trainyard) -
     wait_until(lambda: _job(trainyard, job_id)["epochs_done"] > 0, 60)
     assert "will stop in a moment" in trainyard("cancel", str(job_id)).stdout
     assert "cancelled" in trainyard("watch", str(job_id), status=1).stdout
+
+
+def test_a_running_job_is_paused_and_goes_on_from_where_it_was(
+    yard: RunningYard, trainyard: Trainyard
+) -> None:
+    job_id = _submit(trainyard, *_ENDLESS)
+    wait_until(lambda: _job(trainyard, job_id)["epochs_done"] > 0, 60)
+    assert "will save itself and rest" in trainyard("pause", str(job_id)).stdout
+    wait_until(lambda: _job(trainyard, job_id)["status"] == "paused", 30)
+    rested = _job(trainyard, job_id)
+    attempts = httpx.get(f"{yard.url}/api/v1/jobs/{job_id}/attempts").json()["items"]
+    assert [attempt["outcome"] for attempt in attempts] == ["paused"]
+    events = httpx.get(f"{yard.url}/api/v1/jobs/{job_id}/events").json()["items"]
+    (asked,) = [event for event in events if event["kind"] == "pause_requested"]
+    assert asked["actor"] == "command line, 127.0.0.1"
+
+    assert trainyard("resume", str(job_id)).stdout == f"job {job_id} is queued\n"
+    wait_until(lambda: _job(trainyard, job_id)["epochs_done"] > rested["epochs_done"], 60)
+    trainyard("cancel", str(job_id))
+    wait_until(lambda: _job(trainyard, job_id)["status"] == "cancelled", 30)
+    epochs = [row["epoch"] for row in _job(trainyard, job_id)["epochs"]]
+    assert epochs == list(range(1, len(epochs) + 1))
+
+
+def test_waiting_jobs_are_moved_and_listed_with_the_reason(trainyard: Trainyard) -> None:
+    first, second, third = (_submit(trainyard, *_SMALL, "--queue", "of-nobody") for _ in range(3))
+
+    def waiting() -> list[int]:
+        items = json.loads(trainyard("queue", "--json").stdout)
+        return [row["job_id"] for row in items if row["queue"] == "of-nobody"]
+
+    assert waiting() == [first, second, third]
+    moved = trainyard("move", str(third), "--before", str(second)).stdout
+    assert moved.startswith(f"job {third} is number ")
+    assert waiting() == [first, third, second]
+    trainyard("move", str(second), "--front")
+    trainyard("move", str(first), "--end")
+    assert waiting() == [second, third, first]
+    assert "has priority 7" in trainyard("priority", str(first), "7").stdout
+    assert waiting() == [first, second, third]
+    assert "No worker serves queue 'of-nobody'" in trainyard("queue").stdout
+    assert "--before" in trainyard("move", str(first), status=2).stderr
+    assert "999999" in trainyard("pause", "999999", status=2).stderr
+    for job_id in (first, second, third):
+        trainyard("cancel", str(job_id))
+    assert "is cancelled" in trainyard("move", str(first), "--end", status=2).stderr
+
+
+def test_a_worker_is_drained_and_takes_jobs_again(trainyard: Trainyard) -> None:
+    def state() -> str:
+        (worker,) = json.loads(trainyard("workers", "--json").stdout)
+        return str(worker["state"])
+
+    (worker,) = json.loads(trainyard("workers", "--json").stdout)
+    name = worker["name"]
+    assert "undrain" in trainyard("drain", name, "--reason", "new disk").stdout
+    assert state() == "draining"
+    waiting = _submit(trainyard, *_SMALL, "--set", "epochs=1")
+    assert _job(trainyard, waiting)["status"] == "queued"
+    trainyard("undrain", name)
+    assert state() == "alive"
+    trainyard("watch", str(waiting))
+    assert "none-such" in trainyard("drain", "none-such", status=2).stderr
+
+
+def test_a_failed_job_is_run_again_corrected(trainyard: Trainyard) -> None:
+    limit = ("--set", "resources.max_runtime_seconds=1")
+    failed = _submit(trainyard, *_ENDLESS, *limit)
+    trainyard("watch", str(failed), status=1)
+    again = json.loads(trainyard("retry", str(failed), "--corrected", "--json").stdout)
+    assert again["spec"]["resources"]["max_runtime_seconds"] == 2
+    assert again["parent_id"] == failed
+    trainyard("cancel", str(again["id"]))
 
 
 def test_ctrl_c_ends_the_watching_and_not_the_job(yard: RunningYard, trainyard: Trainyard) -> None:

@@ -101,7 +101,7 @@ class Composition:
         bin_dir = Path(sys.executable).parent
         environment = {
             "HOME": str(self._folder),
-            **{key: value for key, value in os.environ.items() if key.startswith("TRAINYARD_TEST")},
+            **{key: value for key, value in os.environ.items() if key.startswith("TESTED_YARD")},
             **self._containers[service].environment,
             "PATH": f"{bin_dir}{os.pathsep}{os.defpath}",
         }

@@ -210,7 +210,7 @@ def test_who_lost_the_lease_can_write_nothing(yard: Database) -> None:
         with pytest.raises(LeaseLost), yard.write() as session:
             write(session)
     with pytest.raises(LeaseLost), yard.read() as session:
-        jobs.cancel_requested(session, old)
+        jobs.requests(session, old)
 
     job = job_of(yard, job_id)
     assert (job.status, job.epochs_done, job.crashes) == (Status.RUNNING, 0, 1)
@@ -303,12 +303,12 @@ def test_cancelling_a_running_job_asks_its_supervisor(yard: Database) -> None:
     job_id = submit(yard)
     lease = must_claim(yard)
     with yard.read() as session:
-        assert not jobs.cancel_requested(session, lease)
+        assert jobs.requests(session, lease) == jobs.Requests()
     for _ in range(2):
         with yard.write() as session:
             assert jobs.request_cancel(session, job_id).status is Status.RUNNING
     with yard.read() as session:
-        assert jobs.cancel_requested(session, lease)
+        assert jobs.requests(session, lease) == jobs.Requests(cancel=True)
     with yard.write() as session:
         jobs.cancel(session, lease)
 
@@ -487,3 +487,131 @@ def test_a_worker_that_starts_anew_hands_back_what_it_had(yard: Database) -> Non
         outcome = session.scalar(sa.select(Attempt.outcome).where(Attempt.job_id == job_id))
     assert outcome is Outcome.LOST
     check_history(yard)
+
+
+def test_a_waiting_job_is_paused_at_once_and_resumed_to_its_place(yard: Database) -> None:
+    first = submit(yard)
+    second = submit(yard)
+    with yard.write() as session:
+        assert jobs.request_pause(session, first, actor="page").status is Status.PAUSED
+    assert must_claim(yard).job_id == second
+    with yard.write() as session:
+        assert jobs.resume(session, first).status is Status.QUEUED
+
+    assert must_claim(yard).job_id == first
+    assert kinds(yard, first) == ["submitted", "paused", "queued", "claimed"]
+    with yard.read() as session:
+        actor = session.scalar(sa.select(JobEvent.actor).where(JobEvent.kind == "paused"))
+    assert actor == "page"
+    check_history(yard)
+
+
+def test_a_running_job_is_paused_through_its_supervisor(yard: Database) -> None:
+    job_id = submit(yard)
+    lease = must_claim(yard)
+    with yard.write() as session:
+        assert jobs.request_pause(session, job_id).status is Status.RUNNING
+    with yard.read() as session:
+        assert jobs.requests(session, lease) == jobs.Requests(pause=True)
+    with yard.write() as session:
+        jobs.pause(session, lease, detail="Saved.")
+
+    job = job_of(yard, job_id)
+    assert (job.status, job.pause_requested_at, job.crashes) == (Status.PAUSED, None, 0)
+    assert claim(yard) is None
+    check_history(yard)
+
+
+def test_a_pause_that_was_taken_back_does_not_happen(yard: Database) -> None:
+    job_id = submit(yard)
+    lease = must_claim(yard)
+    with yard.write() as session:
+        jobs.request_pause(session, job_id)
+        jobs.resume(session, job_id)
+    with yard.read() as session:
+        assert jobs.requests(session, lease) == jobs.Requests()
+    # Given a supervisor that had stopped its trainer already, then the job waits again
+    with yard.write() as session:
+        jobs.pause(session, lease, detail="Saved.")
+    assert job_of(yard, job_id).status is Status.QUEUED
+    check_history(yard)
+
+
+def test_a_lost_job_that_was_to_be_paused_is_paused(yard: Database) -> None:
+    job_id = submit(yard)
+    lease = must_claim(yard)
+    with yard.write() as session:
+        jobs.request_pause(session, job_id)
+    expire(yard, lease)
+    with yard.write() as session:
+        jobs.expire_leases(session)
+
+    assert job_of(yard, job_id).status is Status.PAUSED
+    check_history(yard)
+
+
+def test_a_paused_job_can_be_cancelled(yard: Database) -> None:
+    job_id = submit(yard)
+    with yard.write() as session:
+        jobs.request_pause(session, job_id)
+    with yard.write() as session:
+        assert jobs.request_cancel(session, job_id).status is Status.CANCELLED
+    for ask in (jobs.request_pause, jobs.resume, jobs.request_cancel):
+        with pytest.raises(Conflict, match="cancelled"), yard.write() as session:
+            ask(session, job_id)
+    check_history(yard)
+
+
+def test_jobs_are_moved_in_their_queue(yard: Database) -> None:
+    a, b, c, d = (submit(yard) for _ in range(4))
+    with yard.write() as session:
+        jobs.move(session, d, before=b)
+        jobs.move(session, a, before=None)
+        jobs.move(session, c, before=d)
+
+    assert [must_claim(yard).job_id for _ in range(4)] == [c, d, b, a]
+
+
+def test_a_moved_job_takes_the_priority_of_its_place(yard: Database) -> None:
+    plain = submit(yard)
+    urgent = submit(yard, priority=5)
+    with yard.write() as session:
+        assert jobs.move(session, plain, before=urgent).priority == 5
+
+    assert must_claim(yard).job_id == plain
+
+
+def test_only_waiting_jobs_of_one_queue_are_moved(yard: Database) -> None:
+    here = submit(yard)
+    elsewhere = submit(yard, spec={"resources": {"queue": "big"}})
+    with pytest.raises(Conflict, match="'big'"), yard.write() as session:
+        jobs.move(session, here, before=elsewhere)
+    must_claim(yard)
+    with pytest.raises(Conflict, match="running"), yard.write() as session:
+        jobs.move(session, here, before=None)
+    with pytest.raises(NotFound), yard.write() as session:
+        jobs.move(session, elsewhere, before=999)
+
+
+def test_a_waiting_job_can_go_to_another_queue_and_a_running_one_cannot(yard: Database) -> None:
+    job_id = submit(yard, spec={"resources": {"gpus": 1}})
+    with yard.write() as session:
+        jobs.edit(session, job_id, queue="big", gpus=0)
+
+    job = job_of(yard, job_id)
+    assert (job.queue, job.gpus) == ("big", 0)
+    assert (job.spec["resources"]["queue"], job.spec["resources"]["gpus"]) == ("big", 0)
+    must_claim(yard, Slot("w2", 0, ("big",)))
+    with pytest.raises(Conflict, match="running"), yard.write() as session:
+        jobs.edit(session, job_id, queue="default")
+
+
+def test_a_retry_can_change_the_spec_and_names_what_is_wrong_with_it(yard: Database) -> None:
+    job_id = submit(yard)
+    with yard.write() as session:
+        jobs.request_cancel(session, job_id)
+    with yard.write() as session:
+        again = jobs.retry(session, job_id, changes={"batch_size": 50})
+        assert (again.batch_size, again.spec["batch_size"]) == (50, 50)
+    with pytest.raises(InvalidInput, match=r"^spec.batch_size"), yard.write() as session:
+        jobs.retry(session, job_id, changes={"batch_size": 0})

@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from shared import catalogue
 from shared.database import Database
 from shared.models import Attempt, Status
 from shared.settings import Settings
 from shared.submit import QUEUE_AWAY, submit_job
 from tests.history import check_history
-from tests.integration.test_worker import Yard
 from tests.services import PostgresServer, RedisServer
 from tests.waiting import wait_until
+from tests.worker_yard import Yard, make_yard
 
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
@@ -25,9 +24,7 @@ pytestmark = pytest.mark.usefixtures("no_process_left")
 def postgres_yard(postgresql_url: str, redis_url: str, tmp_path: Path) -> Iterator[Yard]:
     settings = Settings(data_dir=tmp_path / "var", database_url=postgresql_url, redis_url=redis_url)
     database = Database(postgresql_url)
-    with database.write() as session:
-        catalogue.register_bundled(session)
-    yield Yard(settings, database, tmp_path)
+    yield make_yard(settings, database, tmp_path)
     database.dispose()
 
 

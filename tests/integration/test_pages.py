@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask.testing import FlaskClient
 
-from shared.models import Status
+from shared import jobs, waiting, workers
+from shared.database import Database, utc_now
+from shared.models import Status, Worker
+from shared.queue import Bell
 from tests.web_client import add_epoch, add_job, add_jobs, yard_of
 
 NASTY = "</script><script>alert(1)</script>\"'&"
@@ -100,10 +105,72 @@ def test_what_there_is_not_is_a_page_that_says_so(client: FlaskClient, path: str
     assert "To the jobs" in html(client, path, 404)
 
 
-def test_a_job_that_waits_says_what_for(client: FlaskClient) -> None:
-    job_id = add_job(yard_of(client).database, queue="gpu-large")
+def test_a_job_that_waits_says_what_for_and_offers_remedies(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bell, "ping", lambda self: None)
+    database = yard_of(client).database
+    add_worker(database)
+    job_id = add_job(database, queue="gpu-large")
+    why = "No worker serves queue 'gpu-large'; those connected serve 'default'."
+    page = unescape(html(client, f"/jobs/{job_id}"))
+    assert why in page
+    button = re.search(r'<button[^>]*data-action="remedy"[^>]*>([^<]*)', page)
+    assert button is not None
+    assert f'data-method="PATCH" data-path="/api/v1/jobs/{job_id}"' in button[0]
+    assert 'data-body="{"queue":"default"}"' in button[0]
+    assert button[1] == "Move it to queue default"
+    assert why in unescape(html(client, "/"))
+
+
+def test_why_jobs_wait_is_asked_only_for_pages_that_show_it(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def explain(*_: Any, **__: Any) -> dict[int, waiting.Wait]:
+        asked.append(1)
+        return {}
+
+    monkeypatch.setattr(waiting, "explain", explain)
+    database = yard_of(client).database
+    over = add_job(database, status=Status.SUCCEEDED)
+    add_jobs(database, [{}, {}])
+    for path, times in (("/?status=succeeded", 0), (f"/jobs/{over}", 0), ("/", 1)):
+        html(client, path)
+        assert len(asked) == times, path
+
+
+def test_a_worker_that_drains_says_why_and_can_take_jobs_again(client: FlaskClient) -> None:
+    database = yard_of(client).database
+    add_worker(database)
+    assert 'data-action="drain" data-worker="w1"' in html(client, "/workers")
+    with database.write() as session:
+        workers.request_drain(session, "w1", reason="Asked by API: a new disk.")
+    page = html(client, "/workers")
+    assert "Asked by API: a new disk." in page
+    assert 'data-action="undrain" data-worker="w1"' in page
+    assert "Takes no job" in page
+    assert "Every worker drains." in html(client, "/")
+
+
+def test_events_say_who_asked(client: FlaskClient) -> None:
+    database = yard_of(client).database
+    job_id = add_job(database)
+    with database.write() as session:
+        jobs.request_pause(session, job_id, actor="page, 10.0.0.7")
     page = html(client, f"/jobs/{job_id}")
-    assert "No connected worker serves queue <code>gpu-large</code>" in page
+    assert "by page, 10.0.0.7" in page
+    assert "Paused" in page
+    assert 'data-action="resume"' in page
+
+
+def add_worker(database: Database) -> None:
+    slots = [{"index": 0, "device": "CPU", "gpus": 0, "job_id": None, "warm": True}]
+    row = {"name": "w1", "hostname": "h", "pid": 1, "queues": ["default"], "info": {}}
+    with database.write() as session:
+        times = {"started_at": utc_now(), "heartbeat_at": utc_now()}
+        session.execute(sa.insert(Worker).values(**row, slots=slots, **times))
 
 
 def test_the_job_page_holds_its_epochs_before_any_request(client: FlaskClient) -> None:

@@ -75,7 +75,7 @@ def test_the_claim_index_has_the_order_of_the_claim(database: Database) -> None:
     )
     with database.engine.connect() as connection:
         made = connection.scalars(sa.text(definition)).one()
-    assert "(status, queue, priority DESC, id)" in made
+    assert "(status, queue, priority DESC, queue_rank, id)" in made
 
 
 def test_an_upgrade_of_a_current_database_does_nothing(database_url: str) -> None:

@@ -47,6 +47,26 @@ def _wait_for_epoch(yard: RunningYard, job_id: int) -> None:
     wait_until(lambda: _api(yard, f"/jobs/{job_id}")["epochs_done"] > 0, 60)
 
 
+def test_a_yard_starts_from_a_backup_that_was_made_while_it_worked(tmp_path: Path) -> None:
+    saved = str(tmp_path / "saved.db")
+    with running_yard(tmp_path / "var") as yard:
+        job_id = _submit(yard, epochs=10_000)
+        _wait_for_epoch(yard, job_id)
+        folder = {"TRAINYARD_DATA_DIR": str(tmp_path / "var")}
+        done = trainyard("db", "backup", saved, environment=folder)
+        assert done.returncode == 0, done.stderr
+        refused = trainyard("db", "restore", saved, environment=folder)
+        assert refused.returncode == 1
+        assert yard.url in refused.stderr
+    done = trainyard(
+        "db", "restore", saved, environment={"TRAINYARD_DATA_DIR": str(tmp_path / "new")}
+    )
+    assert done.returncode == 0, done.stderr
+    with running_yard(tmp_path / "new", workers=0) as yard:
+        assert _api(yard, f"/jobs/{job_id}")["epochs_done"] > 0
+        assert _api(yard, f"/jobs/{job_id}/epochs")["items"][0]["epoch"] == 1
+
+
 def test_a_second_start_continues_the_jobs_of_the_first(tmp_path: Path) -> None:
     with running_yard(tmp_path / "var") as yard:
         running = _submit(yard, epochs=12)

@@ -2,145 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 import sqlalchemy as sa
 
-from shared import catalogue, jobs
+from shared import jobs, workers
 from shared.artifacts import ArtifactStore
 from shared.database import Database, utc_now
-from shared.models import Artifact, Attempt, Epoch, Job, JobEvent, Outcome, Status, Worker
+from shared.models import Attempt, JobEvent, Outcome, Status, Worker
 from shared.queue import Bell, list_key
 from shared.settings import Settings
 from shared.submit import QUEUE_AWAY, submit_job
 from tests.fake_trainer import Behaviour
 from tests.history import check_history
-from tests.parts import environment, process
 from tests.services import RedisServer
 from tests.waiting import wait_until
+from tests.worker_yard import Yard, make_yard, trainer_of
 
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
 
-@dataclass
-class Yard:
-    """The test's own connections to a yard, and the settings of its processes."""
-
-    settings: Settings
-    database: Database
-    folder: Path
-
-    def __post_init__(self) -> None:
-        self.gate = self.folder / "gate"
-        self.gate.mkdir()
-        self.bell = Bell(self.settings)
-        self.env = environment(
-            self.settings,
-            TRAINYARD_LEASE_SECONDS="2",
-            TRAINYARD_HEARTBEAT_SECONDS="0.5",
-            FAKE_TRAINER_GATE=str(self.gate),
-        )
-
-    @contextlib.contextmanager
-    def worker(self, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a worker with fake trainers."""
-        env = self.env | changes
-        log = self.folder / f"{env['TRAINYARD_WORKER_NAME']}.log"
-        with process("tests.fake_worker", env, log) as worker:
-            yield worker
-
-    @contextlib.contextmanager
-    def scheduler(self, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a scheduler."""
-        with process("worker.scheduler", self.env | changes, self.folder / "scheduler.log") as it:
-            yield it
-
-    def submit(self, behaviour: Behaviour = Behaviour.WELL, *, epochs: int = 3, **spec: Any) -> int:
-        """Submit a job."""
-        body = {"spec": {"seed": int(behaviour), "epochs": epochs, **spec}}
-        return submit_job(self.database, self.bell, self.settings, body).job.id
-
-    def open_gate(self, *epochs: int) -> None:
-        """Let the trainers finish these epochs."""
-        for epoch in epochs:
-            (self.gate / f"go-{epoch}").touch()
-
-    def job(self, job_id: int) -> Job:
-        """Return the job as it is now."""
-        with self.database.read() as session:
-            return jobs.get(session, job_id)
-
-    def wait(self, job_id: int, status: Status, timeout_seconds: float = 30) -> Job:
-        """Wait until the job has a status."""
-        wait_until(
-            lambda: self.job(job_id).status is status,
-            timeout_seconds,
-            what=f"job {job_id} is {status}",
-        )
-        return self.job(job_id)
-
-    def wait_training(self, job_id: int, *, attempt: int = 1, epochs: int = 0) -> None:
-        """Wait until the job's attempt has made a step and `epochs` epochs are recorded."""
-
-        def training() -> bool:
-            job = self.job(job_id)
-            return (
-                job.attempt == attempt
-                and job.progress is not None
-                and job.progress["epoch"] == epochs + 1
-                and job.epochs_done == epochs
-            )
-
-        wait_until(training, what=f"attempt {attempt} of job {job_id} trains epoch {epochs + 1}")
-
-    def attempts(self, job_id: int) -> list[Attempt]:
-        """Return the job's attempts in order."""
-        with self.database.read() as session:
-            return list(
-                session.scalars(
-                    sa.select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number)
-                )
-            )
-
-    def epochs(self, job_id: int) -> list[tuple[int, int]]:
-        """Return the recorded epochs, each with its attempt."""
-        with self.database.read() as session:
-            rows = session.execute(
-                sa.select(Epoch.epoch, Epoch.attempt)
-                .where(Epoch.job_id == job_id)
-                .order_by(Epoch.epoch)
-            )
-            return [(row.epoch, row.attempt) for row in rows]
-
-    def artifacts(self, job_id: int) -> dict[str, str]:
-        """Return the paths of the job's files, by name."""
-        with self.database.read() as session:
-            rows = session.execute(
-                sa.select(Artifact.name, Artifact.path).where(Artifact.job_id == job_id)
-            )
-            return {row.name: row.path for row in rows}
-
-
 @pytest.fixture
 def yard(service_settings: Settings, database: Database, tmp_path: Path) -> Yard:
-    with database.write() as session:
-        catalogue.register_bundled(session)
-    return Yard(service_settings, database, tmp_path)
-
-
-def trainer_of(worker: subprocess.Popen[bytes]) -> psutil.Process:
-    """Return the trainer that has been at it the longest: the one that trains."""
-    children = psutil.Process(worker.pid).children()
-    return min(children, key=lambda child: child.create_time())
+    return make_yard(service_settings, database, tmp_path)
 
 
 def test_a_job_runs_to_its_end_and_everything_is_recorded(yard: Yard) -> None:
@@ -254,7 +141,7 @@ def test_a_stopping_worker_hands_its_job_back_and_another_goes_on(yard: Yard) ->
     assert [a.outcome for a in yard.attempts(job_id)] == [Outcome.PREEMPTED]
     check_history(yard.database)
     yard.open_gate(2, 3)
-    with yard.worker(TRAINYARD_WORKER_NAME="w2"):
+    with yard.worker("w2"):
         job = yard.wait(job_id, Status.SUCCEEDED)
     assert yard.epochs(job_id) == [(1, 1), (2, 2), (3, 2)]
     assert job.crashes == 0
@@ -282,7 +169,7 @@ def test_a_killed_worker_is_noticed_and_another_takes_over(yard: Yard) -> None:
             os.kill(worker.pid, signal.SIGKILL)
             worker.wait()
         yard.open_gate(2, 3)
-        with yard.worker(TRAINYARD_WORKER_NAME="w2"):
+        with yard.worker("w2"):
             job = yard.wait(job_id, Status.SUCCEEDED)
 
     assert [a.outcome for a in yard.attempts(job_id)] == [Outcome.LOST, Outcome.SUCCEEDED]
@@ -311,7 +198,7 @@ def test_a_frozen_worker_writes_nothing_after_it_lost_its_lease(yard: Yard) -> N
         yard.wait_training(job_id)
         os.kill(frozen.pid, signal.SIGSTOP)
         try:
-            with yard.worker(TRAINYARD_WORKER_NAME="w2"):
+            with yard.worker("w2"):
                 yard.wait_training(job_id, attempt=2)
                 os.kill(frozen.pid, signal.SIGCONT)
                 wait_until(
@@ -438,3 +325,49 @@ def test_every_start_leaves_events_in_order(yard: Yard) -> None:
     assert kinds[3:5] == ["crashed", "claimed"]
     assert kinds[-2:] == ["resumed", "succeeded"] or kinds[-2:] == ["started", "succeeded"]
     assert list_key("default") == "trainyard:default"
+
+
+def test_a_paused_job_saves_itself_and_goes_on_from_there(yard: Yard) -> None:
+    job_id = yard.submit(epochs=3)
+    yard.open_gate(1)
+    with yard.worker():
+        yard.wait_training(job_id, epochs=1)
+        with yard.database.write() as session:
+            jobs.request_pause(session, job_id)
+        yard.wait(job_id, Status.PAUSED)
+        assert [attempt.outcome for attempt in yard.attempts(job_id)] == [Outcome.PAUSED]
+
+        with yard.database.write() as session:
+            jobs.resume(session, job_id)
+        yard.bell.ring("default", job_id)
+        yard.open_gate(2, 3)
+        job = yard.wait(job_id, Status.SUCCEEDED)
+
+    assert yard.epochs(job_id) == [(1, 1), (2, 2), (3, 2)]
+    assert job.crashes == 0
+    assert yard.attempts(job_id)[1].outcome is Outcome.SUCCEEDED
+    check_history(yard.database)
+
+
+def test_a_drained_worker_hands_its_job_back_and_takes_it_again_afterwards(yard: Yard) -> None:
+    job_id = yard.submit(epochs=2)
+    yard.open_gate(1)
+    with yard.worker():
+        yard.wait_training(job_id, epochs=1)
+        with yard.database.write() as session:
+            workers.request_drain(session, "w1", reason="Maintenance.")
+        yard.wait(job_id, Status.QUEUED)
+        assert [attempt.outcome for attempt in yard.attempts(job_id)] == [Outcome.PREEMPTED]
+
+        with yard.database.write() as session:
+            workers.end_drain(session, "w1")
+        wait_until(
+            lambda: "takes jobs again" in (yard.folder / "w1.log").read_text(),
+            what="the worker takes jobs again",
+        )
+        yard.bell.ring("default", job_id)
+        yard.open_gate(2)
+        yard.wait(job_id, Status.SUCCEEDED)
+
+    assert yard.epochs(job_id) == [(1, 1), (2, 2)]
+    check_history(yard.database)

@@ -7,6 +7,7 @@ and become the envelope in `web.errors`.
 from web.api import (
     artifacts,
     catalogues,
+    control,
     datasets,
     history,
     jobs,
@@ -21,6 +22,7 @@ __all__ = [
     "artifacts",
     "bp",
     "catalogues",
+    "control",
     "datasets",
     "history",
     "jobs",

@@ -16,13 +16,18 @@ _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
-def read_json() -> Any:
+def read_json(*, default: Any = None) -> Any:
     """Return the request's body.
+
+    Args:
+        default: what an empty body means; None: an empty body is an error.
 
     Raises:
         UnsupportedMediaType: it is not said to be JSON.
         BadRequest: it is not JSON, or holds text that cannot be stored.
     """
+    if default is not None and not request.get_data():
+        return default
     if request.mimetype != "application/json":
         received = request.mimetype or "no Content-Type"
         raise UnsupportedMediaType(f"The body must be application/json. Received: {received}.")

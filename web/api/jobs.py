@@ -1,4 +1,4 @@
-"""Jobs: list, submit, look at, change, cancel, retry, delete."""
+"""Jobs: list, submit, look at, change, retry, delete."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from shared.filters import DEFAULT_LIMIT, MAX_LIMIT, SORTS, JobQuery
 from shared.models import Job, Status
 from shared.queries import list_jobs
 from shared.records import job_detail, job_item
-from shared.spec import JobSubmission, parse_submission, validate
+from shared.spec import JobSpec, JobSubmission, parse_submission, validate
 from shared.spec.architecture import layers
 from shared.spec.schedules import learning_rate
 from shared.submit import check_fits, ring, submit_job
+from web.actor import current_actor
 from web.api import schemas
 from web.api.blueprint import JOB, Operation, Parameter, bp, documented
 from web.api.bodies import idempotency_key, read_json
@@ -85,7 +86,9 @@ def list_() -> Any:
 def submit() -> Any:
     """Queue a job; 200 instead of 201 says that this key has queued it before."""
     yard = current_yard()
-    done = submit_job(yard.database, yard.bell, yard.settings, read_json(), idempotency_key())
+    done = submit_job(
+        yard.database, yard.bell, yard.settings, read_json(), idempotency_key(), current_actor()
+    )
     if done.created:
         yard.publisher.publish(done.job.id, "job")
     status = HTTPStatus.CREATED if done.created else HTTPStatus.OK
@@ -130,18 +133,20 @@ def show(job_id: int) -> Any:
 @bp.patch(JOB)
 @documented(
     Operation(
-        "Change name, tags or priority",
+        "Change name, tags or priority; queue and GPUs of a waiting job",
         schemas.JobDetail,
         body=schemas.JobEdit,
-        errors=(404, 422),
+        errors=(404, 409, 422),
     )
 )
 def edit(job_id: int) -> Any:
     """Change what may change after submission."""
-    changes = validate(schemas.JobEdit, read_json())
-    return job_detail(
-        _change(job_id, lambda session: jobs.edit(session, job_id, **changes.model_dump()))
-    )
+    changes = validate(schemas.JobEdit, read_json()).model_dump()
+    actor = current_actor()
+    job = change_job(job_id, lambda session: jobs.edit(session, job_id, **changes, actor=actor))
+    if job.status is Status.QUEUED:
+        ring(current_yard().bell, job)
+    return job_detail(job)
 
 
 @bp.delete(JOB)
@@ -158,33 +163,32 @@ def delete(job_id: int) -> Any:
     return Response(status=HTTPStatus.NO_CONTENT)
 
 
-@bp.post(f"{JOB}/cancel")
-@documented(Operation("Cancel a job", schemas.JobDetail, errors=(404, 409)))
-def cancel(job_id: int) -> Any:
-    """Cancel a waiting job at once; ask a running one to stop."""
-    return job_detail(_change(job_id, lambda session: jobs.request_cancel(session, job_id)))
-
-
 @bp.post(f"{JOB}/retry")
 @documented(
     Operation(
-        "Queue a new job with the spec of one that is over",
+        "Queue a new job with the spec of one that is over, changed or not",
         schemas.JobAccepted,
         status=201,
-        errors=(404, 409),
+        body=schemas.Retry,
+        errors=(404, 409, 422),
     )
 )
 def retry(job_id: int) -> Any:
     """Queue the job again, as a new one."""
     yard = current_yard()
+    changes = validate(schemas.Retry, read_json(default={})).spec
     with yard.database.write() as session:
-        job = jobs.retry(session, job_id)
+        job = jobs.retry(session, job_id, changes=changes, actor=current_actor())
+        if changes:
+            spec = JobSpec.model_validate(job.spec)
+            check_fits(spec, catalogue.resolve(session, spec.dataset))
     warning = ring(yard.bell, job)
     yard.publisher.publish(job.id, "job")
     return _accepted(job, warning, HTTPStatus.CREATED)
 
 
-def _change(job_id: int, change: Callable[[Session], Job]) -> Job:
+def change_job(job_id: int, change: Callable[[Session], Job]) -> Job:
+    """Change a job in one transaction, and tell open pages."""
     yard = current_yard()
     with yard.database.write() as session:
         job = change(session)

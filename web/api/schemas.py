@@ -5,13 +5,14 @@ A test checks real answers against them.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from shared.models import Outcome, Status
 from shared.spec import JobSpec
 from shared.spec.fields import SpecModel, spec_field
+from shared.spec.job import QUEUE_PATTERN
 
 T = TypeVar("T")
 
@@ -35,6 +36,13 @@ class Failure(Answer):
     kind: str
     evidence: str
     suggestion: str
+
+
+class Correction(Answer):
+    """A corrected re-run: `changes` is a partial spec for `POST /jobs/{id}/retry`."""
+
+    label: str
+    changes: dict[str, Any]
 
 
 class JobItem(Answer):
@@ -70,6 +78,7 @@ class JobItem(Answer):
     finished_at: AwareDatetime | None
     duration_seconds: float | None
     cancel_requested_at: AwareDatetime | None
+    pause_requested_at: AwareDatetime | None
     attempt: int
     crashes: int
     lost_seconds: float
@@ -89,6 +98,9 @@ class JobDetail(JobItem):
     result: dict[str, Any] | None
     max_attempts: int
     gpus: int
+    correction: Correction | None = Field(
+        description="What the failure doctor would change; null where only a person can help."
+    )
 
 
 class JobAccepted(JobDetail):
@@ -109,6 +121,70 @@ class JobEdit(SpecModel):
     priority: int | None = spec_field(
         None, title="Priority", description="Higher starts first.", ge=-100, le=100
     )
+    queue: str | None = spec_field(
+        None,
+        title="Queue",
+        description="Queue of a job that has not been started.",
+        pattern=QUEUE_PATTERN,
+    )
+    gpus: int | None = spec_field(
+        None, title="GPUs", description="GPUs that a waiting job needs.", ge=0, le=1
+    )
+
+
+class Retry(SpecModel):
+    """How to run a job again."""
+
+    spec: dict[str, Any] = spec_field(
+        title="Changes", description="A partial spec to lay over the job's.", default_factory=dict
+    )
+
+
+class Move(SpecModel):
+    """Where to move a waiting job: `before` another one, or `to` an end of its queue."""
+
+    before: int | None = spec_field(
+        None, title="Before", description="The waiting job that it shall start before.", ge=1
+    )
+    to: Literal["front", "end"] | None = spec_field(
+        None, title="To", description="An end of its queue."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.before is None) == (self.to is None):
+            raise ValueError("Give either `before` or `to`")
+        return self
+
+
+class Drain(SpecModel):
+    """Why a worker shall drain."""
+
+    reason: str = spec_field(
+        "", title="Reason", description="What others should know.", max_length=100
+    )
+
+
+class RemedyRow(Answer):
+    """Something that would help; without `method` the label is advice."""
+
+    label: str
+    method: str | None
+    path: str | None
+    body: dict[str, Any] | None
+
+
+class WaitRow(Answer):
+    """Why a job waits."""
+
+    job_id: int
+    name: str
+    queue: str
+    reason: str
+    sentence: str
+    position: int
+    start_seconds: float | None
+    remedies: list[RemedyRow]
 
 
 class EpochRow(Answer):
@@ -134,6 +210,7 @@ class EventRow(Answer):
     attempt: int | None
     at: AwareDatetime
     kind: str
+    actor: str | None
     message: str
     data: dict[str, Any] | None
 
@@ -182,7 +259,10 @@ class WorkerRow(Answer):
     started_at: AwareDatetime
     heartbeat_at: AwareDatetime
     stopped_at: AwareDatetime | None
+    drain_requested_at: AwareDatetime | None
+    drain_reason: str | None
     alive: bool
+    state: Literal["alive", "draining", "silent", "stopped"]
 
 
 class DatasetRow(Answer):

@@ -56,6 +56,8 @@ export class EpochChart {
     this.live = null;
     this.lastEpoch = 1;
     this.whole = false;
+    this.marks = [];
+    this.span = null;
     this.#addControls();
     this.empty = element("p", "plot-empty", options.emptyText ?? "");
     this.plot.append(this.empty);
@@ -73,6 +75,18 @@ export class EpochChart {
     this.#showAll();
     this.#writeLegend();
     this.empty.hidden = rows.length > 0 || live !== null;
+  }
+
+  /** Draw upright lines at these places on the epoch axis, such as where an attempt went on. */
+  setMarks(marks) {
+    this.marks = marks;
+    this.u.redraw(false, false);
+  }
+
+  /** Shade a stretch of epochs, or none. */
+  setSpan(span) {
+    this.span = span;
+    this.u.redraw(false, false);
   }
 
   rebuild() {
@@ -123,8 +137,32 @@ export class EpochChart {
     return [Math.max(floor, low - pad), Math.min(ceiling, high + pad)];
   }
 
+  #drawMarks(u) {
+    const { left, top, width, height } = u.bbox;
+    const across = (value) => Math.min(Math.max(u.valToPos(value, "x", true), left), left + width);
+    u.ctx.save();
+    if (this.span) {
+      const [from, to] = this.span.map(across);
+      u.ctx.fillStyle = this.shade;
+      u.ctx.fillRect(from, top, to - from, height);
+    }
+    u.ctx.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
+    u.ctx.strokeStyle = this.ink;
+    u.ctx.lineWidth = devicePixelRatio;
+    for (const mark of this.marks) {
+      const x = Math.round(across(mark)) + 0.5;
+      if (x <= left || x >= left + width) continue;
+      u.ctx.beginPath();
+      u.ctx.moveTo(x, top);
+      u.ctx.lineTo(x, top + height);
+      u.ctx.stroke();
+    }
+    u.ctx.restore();
+  }
+
   #build() {
     const [ink, line] = [colour("3"), colour("line")];
+    [this.ink, this.shade] = [ink, colour("shade")];
     const font = `12px ${getComputedStyle(document.body).fontFamily}`;
     const { series, format, tick = format } = this.options;
     const dots = { show: (u) => u.data[0].length <= MAX_DOTS, size: 6 };
@@ -154,6 +192,7 @@ export class EpochChart {
       hooks: {
         setCursor: [(u) => this.#moveTooltip(u)],
         setScale: [(u, key) => key === "x" && this.#onScale(u)],
+        drawAxes: [(u) => this.#drawMarks(u)],
         draw: [() => this.#showControls()],
       },
     }, this.#columns(), this.plot);

@@ -1,5 +1,5 @@
 // What every page does: theme, ticking times, job actions, copying, messages.
-import { Problem, post } from "./http.js";
+import { Problem, post, send } from "./http.js";
 import { keepTicking } from "./times.js";
 
 /** Show a message for a while; a bad one stays until it is closed. */
@@ -45,34 +45,79 @@ export function open(job) {
   location.assign(`/jobs/${job.id}`);
 }
 
+const CANCEL_WORDS = {
+  running: { text: "Training stops at the next step. The epochs that are done stay recorded.", no: "Keep training" },
+  queued: { text: "The job leaves the queue before it starts.", no: "Keep waiting" },
+  paused: { text: "It does not go on. The epochs that are done stay recorded.", no: "Keep it paused" },
+};
+const DRAIN_WORDS = { 0: "It runs no job now.", 1: "Its job is saved and goes back into the queue." };
+
+// What buttons do: called with the button's data and its words.
 const ACTIONS = {
   async cancel({ job, name, status }) {
-    const running = status === "running";
-    const sure = await confirm({
-      title: `Cancel ${name}?`,
-      text: running
-        ? "Training stops at the next step. The epochs that are done stay recorded."
-        : "The job leaves the queue before it starts.",
-      yes: "Cancel the job",
-      no: running ? "Keep training" : "Keep waiting",
-    });
+    const sure = await confirm({ title: `Cancel ${name}?`, yes: "Cancel the job", ...CANCEL_WORDS[status] });
     if (!sure) return;
     const changed = await post(`/api/v1/jobs/${job}/cancel`);
     toast(changed.status === "cancelled" ? `${name} is cancelled.` : `${name} is being cancelled.`);
   },
-  async retry({ job }) {
-    open(await post(`/api/v1/jobs/${job}/retry`));
+  async pause({ job, name }) {
+    const changed = await post(`/api/v1/jobs/${job}/pause`);
+    toast(changed.status === "paused" ? `${name} is paused.` : `${name} saves a checkpoint, then it is paused.`);
+  },
+  async resume({ job, name }) {
+    const changed = await post(`/api/v1/jobs/${job}/resume`);
+    toast(changed.status === "queued" ? `${name} waits for a slot again.` : `${name} goes on training.`);
+  },
+  async move({ job, name, to }) {
+    await post(`/api/v1/jobs/${job}/move`, { to });
+    toast(to === "front" ? `${name} starts next.` : `${name} is now the last in its queue.`);
+  },
+  async retry({ job, changes }) {
+    open(await post(`/api/v1/jobs/${job}/retry`, changes && { spec: JSON.parse(changes) }));
+  },
+  async remedy({ method, path, body }, words) {
+    await send(method, path, body && JSON.parse(body));
+    toast(`Done: ${words}.`);
+  },
+  async drain({ worker, jobs }) {
+    const sure = await confirm({
+      title: `Drain ${worker}?`,
+      text: `${DRAIN_WORDS[jobs] ?? `Its ${jobs} jobs are saved and go back into the queue.`} It takes no more until you tell it to.`,
+      yes: "Drain the worker",
+      no: "Leave it as it is",
+    });
+    if (!sure) return;
+    await post(`/api/v1/workers/${encodeURIComponent(worker)}/drain`, {});
+    toast(`${worker} drains.`);
+  },
+  async undrain({ worker }) {
+    await send("DELETE", `/api/v1/workers/${encodeURIComponent(worker)}/drain`);
+    toast(`${worker} takes jobs again.`);
   },
   async start({ preset }) {
     open(await post("/api/v1/jobs", { preset }));
   },
 };
 
-async function act(button) {
+function act(button) {
+  return once(button, () => ACTIONS[button.dataset.action](button.dataset, button.textContent.trim()));
+}
+
+/** Set a waiting job's priority. */
+function prioritise(form) {
+  return once(form.querySelector("button"), async () => {
+    const priority = Number(form.elements.priority.value);
+    await send("PATCH", `/api/v1/jobs/${form.dataset.priority}`, { priority });
+    toast(`${form.dataset.name} has priority ${priority}.`);
+  });
+}
+
+/** Do a button's work unless it is being done; say what went wrong. */
+async function once(button, work) {
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
   try {
-    await ACTIONS[button.dataset.action](button.dataset);
+    await work();
     document.dispatchEvent(new CustomEvent("yard:changed"));
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
@@ -105,6 +150,11 @@ document.addEventListener("click", (event) => {
   if (button.dataset.action) act(button);
   if (button.dataset.copy) copy(button);
   if (button.matches("[data-theme-toggle]")) toggleTheme();
+});
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-priority]")) return;
+  event.preventDefault();
+  prioritise(event.target);
 });
 keepTicking();
 

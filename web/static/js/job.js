@@ -6,8 +6,11 @@ import { count, duration, figure, percent } from "./format.js";
 import { follow, throttled } from "./live.js";
 import { LogView } from "./log.js";
 import { fetchPage, swapRegions } from "./regions.js";
+import { followRibbon } from "./ribbon.js";
 
 const REFRESH_MS = 1200;
+// What the server works out anew each time: why a job waits, and the ribbon of one that runs.
+const LOOK_AGAIN_MS = { queued: 3000, running: 15000 };
 const ROOM_FOR_ALL_EPOCHS = 40;
 const OVER = ["succeeded", "failed", "cancelled"];
 const data = JSON.parse(document.querySelector("[data-job-data]").textContent);
@@ -16,10 +19,10 @@ const api = `/api/v1/jobs/${data.id}`;
 const epochs = new Map();
 takeEpochs(data);
 // What the server's rendering shows of a job beside its progress and its epochs.
-const TOLD = ["status", "name", "tags", "priority", "cancel_requested_at", "attempt", "first_step_at"];
+const TOLD = ["status", "name", "tags", "priority", "queue", "cancel_requested_at", "pause_requested_at", "attempt", "first_step_at"];
 const toldOf = (job) => JSON.stringify(TOLD.map((name) => job[name]));
 let told = toldOf(data);
-let { status, progress } = data;
+let { status, progress, starts } = data;
 
 // --- curves -----------------------------------------------------------------------------------
 
@@ -51,6 +54,11 @@ const rate = chart("rate", {
   farEnd: null,
   limits: [0, Infinity],
 });
+
+/** Mark where later attempts went on. */
+function markStarts() {
+  accuracy.setMarks(starts.slice(1).map(([, done]) => done));
+}
 
 /** The page holds epochs as rows of plain values, to be small. */
 function takeEpochs({ fields, epochs: found }) {
@@ -119,6 +127,8 @@ const refresh = async () => {
   const page = await fetchPage(location.pathname);
   const fresh = JSON.parse(page.querySelector("[data-job-data]").textContent);
   takeEpochs(fresh);
+  starts = fresh.starts;
+  markStarts();
   changeStatus(fresh.status);
   if (fresh.progress) progress = newer(progress, fresh.progress);
   swapRegions(page);
@@ -175,8 +185,17 @@ const stream = follow(() => `${api}/stream?after=e${lastEpoch()}`, {
 
 const log = new LogView(document.querySelector("[data-log]"), document.querySelector("[data-follow]"), `${api}/log`);
 draw();
+markStarts();
+followRibbon(accuracy, () => starts);
 performance.mark("curves-drawn");
 showProgress();
 log.load();
 showConfusion(document, api);
 document.addEventListener("yard:changed", ask);
+
+(function lookAgain() {
+  setTimeout(() => {
+    if (!document.hidden && status in LOOK_AGAIN_MS) ask();
+    lookAgain();
+  }, LOOK_AGAIN_MS[status] ?? LOOK_AGAIN_MS.running);
+})();

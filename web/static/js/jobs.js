@@ -8,6 +8,8 @@ import { tick } from "./times.js";
 const FILTERS = ["q", "model", "dataset"];
 const TYPING_MS = 250;
 const REFRESH_MS = 1500;
+// Why a job waits changes without a change of the job.
+const LOOK_AGAIN_MS = 5000;
 const form = document.querySelector("[data-filters]");
 const list = document.querySelector("[data-list]");
 const announcer = document.querySelector("[data-announce]");
@@ -146,10 +148,10 @@ list.addEventListener("pointerleave", () => {
 function onJob(job) {
   const row = rowOf(list, job.id);
   const done = row?.querySelector(".epochs-words b")?.textContent;
-  if (row && row.dataset.status === job.status && done === String(job.epochs_done)) {
-    showProgress(row, job);
-    if (!job.cancel_requested_at) return;
-  }
+  const asked = job.cancel_requested_at ? "cancel" : job.pause_requested_at ? "pause" : "";
+  const same = row?.dataset.status === job.status && row.dataset.asked === asked && done === String(job.epochs_done);
+  if (same) showProgress(row, job);
+  if (same && job.status === "running") return;
   if (row && row.dataset.status !== job.status) announce(job);
   ask();
 }
@@ -166,5 +168,9 @@ function announce(job) {
 }
 
 const ask = throttled(refresh, REFRESH_MS);
-follow("/api/v1/stream", { job: onJob }, refresh);
+// `sync`: anything may have changed; `gone`: a job was deleted.
+follow("/api/v1/stream", { job: onJob, sync: ask, gone: ask }, refresh);
 document.addEventListener("yard:changed", ask);
+setInterval(() => {
+  if (!document.hidden && list.querySelector('tr[data-status="queued"]')) ask();
+}, LOOK_AGAIN_MS);

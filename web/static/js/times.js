@@ -12,6 +12,9 @@ export function tick(root = document) {
   for (const node of root.querySelectorAll("time[data-moment]")) {
     write(node, new Date(node.dateTime).toLocaleString());
   }
+  for (const node of root.querySelectorAll("time[data-clock]")) {
+    write(node, new Date(node.dateTime).toLocaleTimeString());
+  }
 }
 
 function write(node, text) {

@@ -4,9 +4,11 @@ import { fetchPage, swapRegions } from "./regions.js";
 
 const POLL_MS = 3000;
 
+const refresh = async () => swapRegions(await fetchPage(location.href));
+
 async function poll() {
   try {
-    if (!document.hidden) swapRegions(await fetchPage(location.href));
+    if (!document.hidden) await refresh();
   } catch {
     // The next poll tries again.
   } finally {
@@ -14,3 +16,4 @@ async function poll() {
   }
 }
 setTimeout(poll, POLL_MS);
+document.addEventListener("yard:changed", () => refresh().catch(() => {}));

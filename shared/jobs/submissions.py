@@ -1,4 +1,4 @@
-"""What a person does to a job: submit, cancel, retry, edit, delete."""
+"""What a person does with jobs that wait or are over: submit, retry, edit, delete."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from shared.database import utc_now
 from shared.errors import Conflict
-from shared.jobs.transitions import add_event, get, rowcount, transition
+from shared.jobs.transitions import add_event, get, lock
 from shared.models import DatasetVersion, Job, Status
-from shared.spec import JobSpec, JobSubmission
+from shared.spec import JobSpec, JobSubmission, validate
+from shared.spec.job import merge
 
 
 def submit(
@@ -21,6 +22,7 @@ def submit(
     dataset_version: DatasetVersion,
     max_attempts: int,
     idempotency_key: str | None = None,
+    actor: str | None = None,
 ) -> tuple[Job, bool]:
     """Insert a queued job.
 
@@ -30,6 +32,7 @@ def submit(
         dataset_version: what `spec.dataset` resolved to; recorded in the spec.
         max_attempts: losses and crashes after which the job is given up.
         idempotency_key: a second submission with this key gives the first one's job.
+        actor: who submits.
 
     Returns:
         The job, and whether it was created now.
@@ -47,47 +50,24 @@ def submit(
             return earlier, False
     if submission.parent_id is not None:
         get(session, submission.parent_id)
-    job = _new_job(session, submission, spec, max_attempts, idempotency_key)
+    job = _new_job(session, submission, spec, max_attempts, idempotency_key, actor)
     return job, True
 
 
-def request_cancel(session: Session, job_id: int) -> Job:
-    """Cancel a job: at once if it waits, through its supervisor if it runs.
-
-    Asking twice is no error.
-
-    Raises:
-        NotFound: there is no such job.
-        Conflict: the job is over.
-    """
-    cancelled = transition(
-        session,
-        job_id,
-        Status.QUEUED,
-        Status.CANCELLED,
-        finished_at=utc_now(),
-        outcome_detail="Cancelled while it waited.",
-    )
-    if cancelled:
-        add_event(session, job_id, "cancelled", "Cancelled while it waited.")
-        return get(session, job_id)
-    requested = session.execute(
-        sa.update(Job)
-        .where(Job.id == job_id, Job.status == Status.RUNNING, Job.cancel_requested_at.is_(None))
-        .values(cancel_requested_at=utc_now())
-    )
-    if rowcount(requested):
-        add_event(session, job_id, "cancel_requested", "Asked to cancel.")
-    job = get(session, job_id)
-    if job.status.terminal:
-        raise Conflict(
-            f"Job {job_id} is over ({job.status}); only a job that is not can be cancelled."
-        )
-    return job
-
-
-def retry(session: Session, job_id: int) -> Job:
+def retry(
+    session: Session,
+    job_id: int,
+    *,
+    changes: dict[str, Any] | None = None,
+    actor: str | None = None,
+) -> Job:
     """Queue a new job with the spec of one that is over.
+
+    Args:
+        session: a writing session.
+        job_id: the job that is over.
+        changes: a partial spec to lay over its spec.
+        actor: who asked for it.
 
     Returns:
         The new job; its `parent_id` is the old one.
@@ -95,6 +75,7 @@ def retry(session: Session, job_id: int) -> Job:
     Raises:
         NotFound: there is no such job.
         Conflict: the job is not over yet.
+        InvalidInput: the changed spec breaks a rule.
     """
     old = get(session, job_id)
     if not old.status.terminal:
@@ -105,9 +86,10 @@ def retry(session: Session, job_id: int) -> Job:
         priority=old.priority,
         preset=old.preset,
         parent_id=old.id,
-        spec=JobSpec.model_validate(old.spec),
+        spec=validate(JobSpec, merge(old.spec, changes or {}), at="spec"),
     )
-    return _new_job(session, submission, old.spec, old.max_attempts, None)
+    spec = submission.spec.model_dump(mode="json")
+    return _new_job(session, submission, spec, old.max_attempts, None, actor)
 
 
 def edit(
@@ -117,20 +99,33 @@ def edit(
     name: str | None = None,
     tags: list[str] | None = None,
     priority: int | None = None,
+    queue: str | None = None,
+    gpus: int | None = None,
+    actor: str | None = None,
 ) -> Job:
     """Change what may change after submission; None leaves a value as it is.
 
     Raises:
         NotFound: there is no such job.
+        Conflict: where it may run (`queue`, `gpus`) is decided, for it does not wait any more.
     """
-    given = {"name": name, "tags": tags, "priority": priority}
-    changes = {key: value for key, value in given.items() if value is not None}
-    job = get(session, job_id)
-    if changes:
-        session.execute(sa.update(Job).where(Job.id == job_id).values(**changes))
-        add_event(session, job_id, "edited", f"Changed {', '.join(changes)}.", data=changes)
-        session.refresh(job)
+    job = lock(session, job_id)
+    plain = _given(name=name, tags=tags, priority=priority)
+    where = _given(queue=queue, gpus=gpus)
+    if where and job.status not in (Status.QUEUED, Status.PAUSED):
+        raise Conflict(f"Job {job_id} is {job.status}; only a waiting job can go elsewhere.")
+    if changes := plain | where:
+        for field, value in changes.items():
+            setattr(job, field, value)
+        job.spec = job.spec | {"resources": job.spec["resources"] | where}
+        message = f"Changed {', '.join(changes)}."
+        add_event(session, job_id, "edited", message, actor=actor, data=changes)
+        session.flush()
     return job
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {field: value for field, value in values.items() if value is not None}
 
 
 def delete(session: Session, job_id: int) -> None:
@@ -159,6 +154,7 @@ def _new_job(
     spec: dict[str, Any],
     max_attempts: int,
     idempotency_key: str | None,
+    actor: str | None,
 ) -> Job:
     parsed = submission.spec
     job = Job(
@@ -183,10 +179,14 @@ def _new_job(
         submitted_at=utc_now(),
         queued_at=utc_now(),
         max_attempts=max_attempts,
+        queue_rank=0,
         curve=[],
     )
     session.add(job)
     session.flush()
-    add_event(session, job.id, "submitted", f"Submitted to queue {job.queue!r}.")
+    job.queue_rank = job.id
+    message = f"Submitted to queue {job.queue!r}."
+    add_event(session, job.id, "submitted", message, actor=actor)
+    session.flush()
     session.refresh(job)
     return job

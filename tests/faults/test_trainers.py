@@ -1,0 +1,53 @@
+"""Faults 19 and 25: trainers that end or hang in every way; the worker and its queue go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.models import Outcome, Status
+from tests.fake_trainer import Behaviour
+from tests.history import check_history
+from tests.worker_yard import Yard
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "evidence"),
+    [
+        (Behaviour.SEGFAULTS, "SIGSEGV"),
+        pytest.param(Behaviour.RUNS_OUT_OF_MEMORY, "exit code 1", marks=pytest.mark.slow),
+        pytest.param(Behaviour.LEAVES, "exit code 0", marks=pytest.mark.slow),
+        pytest.param(Behaviour.EXITS, "exit code 3", marks=pytest.mark.slow),
+    ],
+)
+def test_a_trainer_that_ends_without_a_result(
+    yard: Yard, behaviour: Behaviour, evidence: str
+) -> None:
+    job_id = yard.submit(behaviour)
+    with yard.worker() as worker:
+        job = yard.wait(job_id, Status.FAILED)
+        yard.run_another()
+        assert worker.poll() is None
+    assert job.failure is not None
+    assert evidence in job.failure["evidence"]
+    assert job.crashes == job.max_attempts
+    check_history(yard.database, yard.store)
+
+
+def test_a_trainer_that_hangs_is_ended_and_its_job_tried_again(yard: Yard) -> None:
+    job_id = yard.submit(Behaviour.HANGS)
+    yard.open_gate(1, 2, 3)
+    with yard.scheduler(), yard.worker(TRAINYARD_STALL_SECONDS="1"):
+        yard.wait(job_id, Status.SUCCEEDED)
+    first, second = yard.attempts(job_id)
+    assert (first.outcome, second.outcome) == (Outcome.FAILED, Outcome.SUCCEEDED)
+    assert "reported nothing for 1 s" in (first.detail or "")
+    check_history(yard.database, yard.store)
+
+
+@pytest.mark.slow
+def test_a_trainer_that_prints_without_end_is_not_held_up(yard: Yard) -> None:
+    job_id = yard.submit(Behaviour.SHOUTS)
+    yard.open_gate(1, 2, 3)
+    with yard.worker():
+        yard.wait(job_id, Status.SUCCEEDED)
+    check_history(yard.database, yard.store)

@@ -1,0 +1,189 @@
+"""`python -m tests.faults.worker`: a real worker with fake trainers, and one fault built in.
+
+FAULT is `name` or `name:argument`; each function of `FAULTS` says what its fault does. A worker
+kills itself here at the very line where a test from outside could only hope to hit it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from celery import Celery
+from kombu.transport.redis import Channel
+from sqlalchemy.orm import Session
+
+from shared import jobs, queue, recording
+from shared.artifacts import ArtifactStore
+from shared.jobs import Lease, Slot
+from shared.settings import Settings
+from tests import fake_worker
+from worker import celery_app, supervisor
+from worker.job_log import JobLog
+from worker.uploader import Uploader
+from worker.watchdog import Watchdog
+
+STAGES = ("before the store", "half stored", "stored", "recording", "deleting the oldest")
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _replace(owner: Any, name: str, new: Callable[..., Any]) -> None:
+    mock.patch.object(owner, name, new).start()
+
+
+def clock_off(seconds: str) -> None:
+    """Let the worker's clock be wrong, as far as Python asks for it."""
+    right = time.time
+    _replace(time, "time", lambda: right() + float(seconds))
+
+
+def visibility_timeout(seconds: str) -> None:
+    """Let Redis hand out again what was not acknowledged for so long."""
+    make = queue.make_celery
+
+    def make_impatient(settings: Settings) -> Celery:
+        app = make(settings)
+        app.conf.broker_transport_options |= {
+            "visibility_timeout": float(seconds),
+            "unacked_restore_interval": 1,
+            "unacked_restore_throttle": 1,
+        }
+        return app
+
+    _replace(celery_app, "make_celery", make_impatient)
+
+
+def die_before_claim(_: str) -> None:
+    """Die with the message taken from Redis, and nothing claimed."""
+
+    def claim(session: Session, slot: Slot, *, lease_seconds: float) -> Lease | None:
+        _die()
+        return None
+
+    _replace(jobs, "claim", claim)
+
+
+def stop_in_claim(_: str) -> None:
+    """Get SIGTERM between the claim's UPDATE and its COMMIT."""
+    real = jobs.claim
+
+    def claim(session: Session, slot: Slot, *, lease_seconds: float) -> Lease | None:
+        lease = real(session, slot, lease_seconds=lease_seconds)
+        if lease is not None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return lease
+
+    _replace(jobs, "claim", claim)
+
+
+def die_publishing(stage: str) -> None:
+    """Die at one of `STAGES` of publishing a checkpoint, but not the first one."""
+    real_put, real_row, real_delete = ArtifactStore.put, recording.artifact, ArtifactStore.delete
+    seen: set[str] = set()
+
+    def put(store: ArtifactStore, local: Path, path: str) -> None:
+        seen.add(path)
+        due = (
+            "/checkpoints/" in path and len([name for name in seen if "/checkpoints/" in name]) > 1
+        )
+        if due and stage == "before the store":
+            _die()
+        if due and stage == "half stored":
+            half = local.with_suffix(".half")
+            half.write_bytes(local.read_bytes()[: local.stat().st_size // 2])
+            real_put(store, half, f"{path}.partial")
+            _die()
+        real_put(store, local, path)
+        if due and stage == "stored":
+            _die()
+
+    def row(session: Session, lease: Lease, event: Any, path: str) -> None:
+        real_row(session, lease, event, path)
+        if "/checkpoints/" in path and event.epoch > 2 and stage == "recording":
+            _die()
+
+    def delete(store: ArtifactStore, path: str) -> None:
+        if stage == "deleting the oldest":
+            _die()
+        real_delete(store, path)
+
+    _replace(ArtifactStore, "put", put)
+    _replace(ArtifactStore, "delete", delete)
+    _replace(recording, "artifact", row)
+
+
+def deaf_consumer(switch: str) -> None:
+    """Let the consumer's channel ask Redis for nothing more once the file `switch` exists."""
+    _replace(celery_app, "Watchdog", partial(Watchdog, patience_seconds=2))
+    real = Channel._brpop_start
+    deaf: list[Channel] = []
+
+    def start(channel: Channel, timeout: float | None = None) -> None:
+        if Path(switch).exists():
+            Path(switch).unlink()
+            deaf.append(channel)
+        if channel not in deaf:
+            real(channel, timeout)
+
+    _replace(Channel, "_brpop_start", start)
+
+
+def full_store(switch: str) -> None:
+    """Let the artifact store have no space left while the file `switch` exists; soon give up."""
+    _replace(supervisor, "Uploader", partial(Uploader, tries=2))
+    absent_store(switch)
+
+
+def absent_store(switch: str) -> None:
+    """Let the artifact store refuse every file while the file `switch` exists."""
+    real = ArtifactStore.put
+
+    def put(store: ArtifactStore, local: Path, path: str) -> None:
+        if Path(switch).exists():
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        real(store, local, path)
+
+    _replace(ArtifactStore, "put", put)
+
+
+def full_log(_: str) -> None:
+    """Let there be no space left for logs."""
+    _replace(supervisor, "JobLog", lambda _path: JobLog(Path("/dev/full")))
+
+
+FAULTS: dict[str, Callable[[str], None]] = {
+    function.__name__: function
+    for function in (
+        absent_store,
+        clock_off,
+        deaf_consumer,
+        die_before_claim,
+        die_publishing,
+        full_log,
+        full_store,
+        stop_in_claim,
+        visibility_timeout,
+    )
+}
+
+
+def main() -> int:
+    """Build the fault in, and run the worker; return its exit code."""
+    name, _, argument = os.environ["FAULT"].partition(":")
+    FAULTS[name](argument)
+    return fake_worker.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
