@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,16 @@ def _job(trainyard: Trainyard, job_id: int) -> dict[str, Any]:
     document = json.loads(trainyard("show", str(job_id), "--json").stdout)
     assert isinstance(document, dict)
     return document
+
+
+def _kill_web_server(yard: RunningYard) -> None:
+    killed = 0
+    for process in psutil.Process(yard.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # or it has ended, and waits for its parent
+            if "web" in process.cmdline()[2:]:
+                process.kill()
+                killed += 1
+    assert killed
 
 
 @pytest.fixture(scope="module")
@@ -307,11 +318,10 @@ def test_a_watcher_outlives_the_web_server(yard: RunningYard, trainyard: Trainya
         stdout=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: _job(trainyard, job_id)["epochs_done"] > 0, 60)
-    for process in psutil.Process(yard.process.pid).children(recursive=True):
-        if "web" in process.cmdline()[2:]:
-            process.kill()
-    output, _ = watcher.communicate(timeout=_WATCH_SECONDS)
+    with watcher:
+        wait_until(lambda: _job(trainyard, job_id)["epochs_done"] > 0, 60)
+        _kill_web_server(yard)
+        output, _ = watcher.communicate(timeout=_WATCH_SECONDS)
     assert watcher.returncode == 0
     epochs = [line.split()[1] for line in output.splitlines() if line.startswith("epoch")]
     assert [int(epoch.partition("/")[0]) for epoch in epochs] == list(range(1, 21))

@@ -115,7 +115,7 @@ def test_an_external_redis_is_used_and_none_started(
     environment = {"TRAINYARD_REDIS_URL": redis_url}
     with running_yard(tmp_path / "var", workers=0, environment=environment) as yard:
         parts = psutil.Process(yard.process.pid).children(recursive=True)
-        assert not any("redis" in " ".join(process.cmdline()[:6]) for process in parts)
+        assert not any("redis" in process.name() for process in parts)
         assert not (yard.data_dir / "redis").exists()
         assert "warning" not in _api(yard, "/jobs", {"preset": "adam"})
     assert redis_server.ping()
