@@ -9,6 +9,8 @@ PYTHON ?= python3 python3.13 python3.12 python3.11 python
 SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 # ARGS is handed on: make test ARGS="-k migrations"
 ARGS ?=
+# Two test processes, each with a Redis and a PostgreSQL of its own; a file stays in one of them.
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 MINUTES ?= 10
 SEED ?=
 
@@ -25,7 +27,7 @@ up: setup ## Start the yard: web, worker, scheduler and Redis, on this machine
 	$(BIN)/trainyard up $(ARGS)
 
 test: setup ## Run all tests but the slow ones, with real Redis, PostgreSQL and training
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) $(ARGS)
 
 test-faults: setup ## Break everything that can break, on purpose: all fault tests
 	$(BIN)/python -m pytest tests/faults tests/integration/test_worker.py tests/integration/test_outages.py $(ARGS)

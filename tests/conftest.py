@@ -25,12 +25,19 @@ from tests.services import (
     ServiceMissing,
     service_processes,
 )
+from tests.trainers import Stable
 from tests.waiting import wait_until
 
 _MARK = "TESTED_YARD_MARK"  # no setting's name: trainers are started without settings
 _END_SECONDS = 10.0
 
 S = TypeVar("S", bound=Service)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that train first: they take longest, and two processes share the files."""
+    training = {item.path for item in items if item.get_closest_marker("training")}
+    items.sort(key=lambda item: item.path not in training)
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +133,14 @@ def settings(tmp_path: Path) -> Settings:
 def service_settings(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
     """Give settings with real services: an empty Redis, a migrated database of each kind."""
     return Settings(data_dir=tmp_path / "var", database_url=database_url, redis_url=redis_url)
+
+
+@pytest.fixture(scope="module")
+def stable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stable]:
+    """Give trainers that have imported TensorFlow already."""
+    stable = Stable(tmp_path_factory.mktemp("trainers"))
+    yield stable
+    stable.close()
 
 
 @pytest.fixture

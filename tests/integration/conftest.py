@@ -11,7 +11,6 @@ from flask.testing import FlaskClient
 from shared.database import Database
 from shared.datasets import materialise
 from shared.settings import Settings
-from tests.trainers import Stable
 from tests.web_client import add_datasets, serving
 
 
@@ -27,11 +26,3 @@ def client(settings: Settings, database: Database) -> Iterator[FlaskClient]:
 def mnist_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the folder of MNIST that trainers read; no test may change it."""
     return materialise("mnist", tmp_path_factory.mktemp("datasets"))
-
-
-@pytest.fixture(scope="module")
-def stable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stable]:
-    """Give trainers that have imported TensorFlow already."""
-    stable = Stable(tmp_path_factory.mktemp("trainers"))
-    yield stable
-    stable.close()

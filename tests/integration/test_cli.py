@@ -29,7 +29,7 @@ pytestmark = pytest.mark.training
 _ROOT = Path(__file__).parents[2]
 _WATCH_SECONDS = 120
 # 600 images: an epoch takes a moment.
-_SMALL = ("--preset", "adam", "--set", "train_fraction=0.01", "--set", "evaluate_on=validation")
+_SMALL = ("--preset", "mlp", "--set", "train_fraction=0.01", "--set", "evaluate_on=validation")
 _ENDLESS = (*_SMALL, "--set", "epochs=10000", "--set", "early_stopping.kind=none")
 
 Done = subprocess.CompletedProcess[str]
@@ -166,7 +166,7 @@ def test_a_job_is_shown_with_its_figures_and_its_curve(trainyard: Trainyard, fin
     job = _job(trainyard, finished)
     assert [row["epoch"] for row in job["epochs"]] == [1, 2, 3]
     assert f"{job['best_eval_accuracy'] * 100:.2f}%" in shown
-    assert "shallow_cnn, filters 28, kernel_size 3, dense_units 128" in shown
+    assert "mlp, hidden_units [256, 128], dropout 0.0" in shown
     assert "evaluation " in shown
 
 
@@ -292,7 +292,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(yard: RunningYard, trainyard: 
         text=True,
     )
     assert watcher.stdout is not None
-    assert f"job {job_id} adam: " in watcher.stdout.readline()
+    assert f"job {job_id} mlp: " in watcher.stdout.readline()
     watcher.send_signal(signal.SIGINT)
     _, errors = watcher.communicate(timeout=_WATCH_SECONDS)
     assert watcher.returncode == 130

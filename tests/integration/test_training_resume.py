@@ -1,19 +1,23 @@
-"""A job that is killed anywhere ends the same, to the last bit; on the CPU."""
+"""A job that is killed anywhere ends the same, to the last bit; on the CPU.
+
+A few jobs that tell much; `tests.faults.test_resume` has every choice that a job can make.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 
 from shared.protocol import Checkpoint, Epoch, Event, Finished, Progress, Started, Stop, Stopped
 from shared.spec import JobSpec
 from shared.spec.job import Preprocessing, Resources
-from shared.spec.models import DeepCnn, LeNet5, Mlp, ShallowCnn
-from shared.spec.optimizers import Adam, Sgd
+from shared.spec.models import DeepCnn, Mlp, ShallowCnn
+from shared.spec.optimizers import Adam
 from shared.spec.stopping import NoStopping, Patience
+from tests.interrupted import checkpoints_of, figures, resume
 from tests.small_data import small_mnist
 from tests.trainers import Stable, Trainer
 from tests.waiting import wait_until
@@ -32,12 +36,6 @@ COMMON = JobSpec(
     resources=Resources(checkpoint_seconds=1),
 )
 SPECS = {
-    "shallow_cnn, momentum": COMMON.model_copy(
-        update={
-            "model": ShallowCnn(filters=4, dense_units=32),
-            "optimizer": Sgd(momentum=0.9, nesterov=True),
-        }
-    ),
     "deep_cnn, adam, bfloat16, best weights": COMMON.model_copy(
         update={
             "model": DeepCnn(blocks=[4, 8], convolutions_per_block=1, dense_units=16, dropout=0.3),
@@ -56,7 +54,9 @@ SPECS = {
             "train_fraction": 0.9,
         }
     ),
-    "lenet5": COMMON.model_copy(update={"model": LeNet5(), "optimizer": Adam(), "epochs": 2}),
+    "shallow_cnn": COMMON.model_copy(
+        update={"model": ShallowCnn(filters=4, dense_units=32), "epochs": 2}
+    ),
 }
 
 
@@ -96,29 +96,6 @@ def first(trainer: Trainer, kind: type[E], which: Callable[[E], bool]) -> E:
     return wait_until(
         lambda: next((event for event in trainer.all(kind) if which(event)), None), 120
     )
-
-
-def resume(stable: Stable, spec: JobSpec, dataset_dir: Path, checkpoints: list[Path]) -> Trainer:
-    """Start a trainer that goes on from checkpoints."""
-    trainer = stable.take()
-    trainer.run(spec, dataset_dir, checkpoints=checkpoints)
-    return trainer
-
-
-def checkpoints_of(trainer: Trainer) -> list[Path]:
-    """Return the checkpoints that a supervisor would hand to the next trainer, best first."""
-    return [item.path for item in reversed(trainer.all(Checkpoint)) if item.path.exists()]
-
-
-def figures(*trainers: Trainer) -> list[dict[str, Any]]:
-    """Return what must not depend on disturbances: all but the times, each epoch once."""
-    found: dict[int, dict[str, Any]] = {}
-    for trainer in trainers:
-        for epoch in trainer.all(Epoch):
-            row = epoch.model_dump(exclude={"seconds", "images_per_second", "replayed"})
-            assert found.setdefault(epoch.epoch, row) == row
-    assert list(found) == list(range(1, len(found) + 1))
-    return list(found.values())
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -170,7 +147,7 @@ def test_a_long_epoch_is_saved_each_checkpoint_seconds(stable: Stable, dataset_d
 def test_a_job_killed_after_its_last_epoch_only_finishes(
     stable: Stable, dataset_dir: Path, undisturbed: Undisturbed
 ) -> None:
-    name = "lenet5"
+    name = "shallow_cnn"
     again = resume(stable, SPECS[name], dataset_dir, checkpoints_of(undisturbed(name))[:1])
     assert again.finish() == undisturbed(name).all(Finished)[0]
     assert again.all(Started)[0].epoch == SPECS[name].epochs + 1
@@ -188,7 +165,7 @@ def test_damaged_and_foreign_checkpoints_are_told_and_passed_over(
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
-    foreign.write_bytes(checkpoints_of(undisturbed("lenet5"))[0].read_bytes())
+    foreign.write_bytes(checkpoints_of(undisturbed("shallow_cnn"))[0].read_bytes())
 
     offered = [tmp_path / "missing.npz", damaged, foreign, older]
     run = resume(stable, SPECS[name], dataset_dir, offered)

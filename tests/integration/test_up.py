@@ -40,7 +40,7 @@ def _api(yard: RunningYard, path: str, body: dict[str, Any] | None = None) -> di
 def _submit(yard: RunningYard, **spec: Any) -> int:
     small = {"train_fraction": 0.01, "evaluate_on": "validation", **spec}
     small["early_stopping"] = {"kind": "none"}
-    return int(_api(yard, "/jobs", {"preset": "adam", "spec": small})["id"])
+    return int(_api(yard, "/jobs", {"preset": "mlp", "spec": small})["id"])
 
 
 def _wait_for_epoch(yard: RunningYard, job_id: int) -> None:

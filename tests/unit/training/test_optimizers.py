@@ -68,7 +68,9 @@ CASES: list[tuple[Optimizer, Callable[[Any], Iterator[Array]], Callable[[], Any]
 ]
 
 
-@pytest.mark.parametrize(("settings", "by_formula", "keras_optimizer"), CASES, ids=str)
+@pytest.mark.parametrize(
+    ("settings", "by_formula", "keras_optimizer"), CASES, ids=[str(case[0]) for case in CASES]
+)
 def test_every_step_is_that_of_the_formula_and_of_keras(
     settings: Optimizer, by_formula: Any, keras_optimizer: Any
 ) -> None:

@@ -1,0 +1,118 @@
+"""Every choice that a job can make, killed again and again: the same epochs and weights.
+
+To the last bit, on the CPU. Not every combination, but each pair of choices meets in one of the
+jobs; `make kills` shows the same in a whole yard, for any job.
+"""
+
+from __future__ import annotations
+
+import random
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from shared.protocol import Finished, Progress, Started, Stop
+from shared.spec import JobSpec
+from shared.spec.job import Preprocessing, Resources
+from shared.spec.models import DeepCnn, LeNet5, Mlp, Model, ShallowCnn
+from shared.spec.optimizers import Adam, Constant, Exponential, Optimizer, Schedule, Sgd
+from shared.spec.stopping import AccuracyDrop, EarlyStopping, NoStopping, Patience
+from tests.interrupted import checkpoints_of, figures, train_with_kills
+from tests.small_data import small_mnist
+from tests.trainers import Stable
+
+pytestmark = [pytest.mark.slow, pytest.mark.training, pytest.mark.timeout(600)]
+
+KILLS = 3
+MODELS: list[Any] = [
+    ShallowCnn(filters=4, dense_units=32),
+    DeepCnn(blocks=[4, 8], convolutions_per_block=1, dense_units=16, dropout=0.3),
+    Mlp(hidden_units=[64, 32], dropout=0.2),
+    LeNet5(),
+]
+OPTIMIZERS: list[Any] = [Sgd(), Sgd(momentum=0.9), Sgd(momentum=0.9, nesterov=True), Adam()]
+SCHEDULES: list[Any] = [Constant(), Exponential(rate=0.8)]
+STOPPINGS: list[Any] = [NoStopping(), AccuracyDrop(), Patience(monitor="train_loss")]
+PRECISIONS = ["float32", "mixed_bfloat16"]
+SCALES = ["unit", "standardize"]
+
+
+def _choose(model: int, optimizer: int) -> tuple[Any, ...]:
+    """Return one job's choices: every model with every optimizer, the others spread evenly."""
+    return (
+        MODELS[model],
+        OPTIMIZERS[optimizer],
+        SCHEDULES[(model + optimizer) % 2],
+        STOPPINGS[(model + 2 * optimizer) % 3],
+        PRECISIONS[(model // 2 + optimizer) % 2],
+        SCALES[(optimizer // 2 + model) % 2],
+    )
+
+
+JOBS = [_choose(*pair) for pair in product(range(len(MODELS)), range(len(OPTIMIZERS)))]
+
+
+def _spec(choices: tuple[Any, ...]) -> JobSpec:
+    model, optimizer, schedule, stopping, precision, scale = choices
+    return JobSpec(
+        model=model,
+        optimizer=optimizer,
+        schedule=schedule,
+        early_stopping=stopping,
+        precision=precision,
+        preprocessing=Preprocessing(scale=scale),
+        learning_rate=0.001,
+        epochs=4,
+        batch_size=2,
+        evaluate_on="validation" if scale == "standardize" else "test",
+        resources=Resources(checkpoint_seconds=1),
+    )
+
+
+def _name(choices: tuple[Any, ...]) -> str:
+    return ", ".join(str(getattr(choice, "kind", choice)) for choice in choices)
+
+
+@pytest.fixture(scope="module")
+def dataset_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give 3,001 training images: the last batch of an epoch is a single one."""
+    return small_mnist(tmp_path_factory.mktemp("digits"), train=3001, test=300)
+
+
+def test_the_jobs_hold_every_kind_and_every_pair_of_choices() -> None:
+    for union, choices in (
+        (Model, MODELS),
+        (Optimizer, OPTIMIZERS),
+        (Schedule, SCHEDULES),
+        (EarlyStopping, STOPPINGS),
+    ):
+        assert set(get_args(get_args(union)[0])) == {type(choice) for choice in choices}
+    dimensions = [MODELS, OPTIMIZERS, SCHEDULES, STOPPINGS, PRECISIONS, SCALES]
+    for (a, first), (b, second) in combinations(enumerate(dimensions), 2):
+        met = [(job[a], job[b]) for job in JOBS]
+        assert all(pair in met for pair in product(first, second))
+
+
+@pytest.mark.parametrize("choices", JOBS, ids=_name)
+def test_stopped_and_killed_again_and_again_a_job_ends_as_if_undisturbed(
+    choices: tuple[Any, ...], stable: Stable, dataset_dir: Path
+) -> None:
+    spec = _spec(choices)
+    chance = random.Random(JOBS.index(choices))
+    undisturbed = stable.take()
+    undisturbed.run(spec, dataset_dir)
+    undisturbed.finish()
+    stopped = stable.take()
+    stopped.run(spec, dataset_dir)
+    stopped.wait_for(Progress)
+    stopped.send(Stop())
+    assert stopped.wait() == 3
+    trainers = train_with_kills(
+        stable, spec, dataset_dir, checkpoints_of(stopped), kills=KILLS, chance=chance
+    )
+    assert trainers[0].all(Started)[0].step > 0, "It was not stopped in the middle of an epoch."
+    assert len(trainers) > 1, "The job was over before it could be killed."
+    assert figures(stopped, *trainers) == figures(undisturbed)
+    assert trainers[-1].all(Finished) == undisturbed.all(Finished)
