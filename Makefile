@@ -13,9 +13,10 @@ ARGS ?=
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 MINUTES ?= 10
 SEED ?=
+KILLS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults soak check format bench setup lock
+.PHONY: help demo up test test-faults soak kills check format bench setup lock
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +35,9 @@ test-faults: setup ## Break everything that can break, on purpose: all fault tes
 
 soak: setup ## Random faults for MINUTES=10, then the history checker (SEED=... to repeat one)
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+kills: setup ## Train hello-world twice, once with KILLS=3 of its worker: the same weights
+	$(BIN)/python -m tests.faults.kills --kills $(KILLS) $(ARGS)
 
 check: setup ## Check format, lint, types and imports
 	$(BIN)/ruff format --check

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,12 @@ _MARK = "TESTED_YARD_MARK"  # no setting's name: trainers are started without se
 _END_SECONDS = 10.0
 
 S = TypeVar("S", bound=Service)
+
+
+def pytest_configure() -> None:
+    """Hear SIGINT, and let every child hear it, also where a shell runs the tests with `&`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
