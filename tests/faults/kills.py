@@ -86,8 +86,8 @@ def show(console: Console, peaceful: dict[str, Any], killed: dict[str, Any]) -> 
         table.add_row(str(one["epoch"]), *texts, str(other["attempt"]), mark)
     console.print(table)
     hashes = [(job["result"] or {}).get("weights_sha256", "none") for job in (peaceful, killed)]
-    console.print(f"Final weights, left in peace  {hashes[0]}")
-    console.print(f"Final weights, killed         {hashes[1]}")
+    console.print(f"Final weights, left in peace  {hashes[0]}", soft_wrap=True)
+    console.print(f"Final weights, killed         {hashes[1]}", soft_wrap=True)
     return all(alike) and hashes[0] == hashes[1] != "none"
 
 
@@ -100,13 +100,14 @@ def compare(yard: RunningYard, body: dict[str, Any], kills: int, console: Consol
     console.print(f"Job {job_id} gets {kills} times SIGKILL: {yard.url}/jobs/{job_id}")
     epochs = len(one["epochs"])
     for place in sorted(random.uniform(0.1, epochs - 0.1) for _ in range(kills)):
-        attempts = int(api(yard, f"/jobs/{job_id}")["attempt"])
         wait_until(
             lambda place=place: steps_done(yard, job_id) >= place,  # type: ignore[misc]
             _PATIENCE_SECONDS,
             what=f"job {job_id} gets to {place:.2f} epochs",
         )
+        attempts = int(api(yard, f"/jobs/{job_id}")["attempt"])
         began, processes = time.monotonic(), kill_worker(yard)
+        assert processes, "There was nothing to kill."
         where = steps_done(yard, job_id)
         wait_until(
             lambda attempts=attempts: api(yard, f"/jobs/{job_id}")["attempt"] > attempts,  # type: ignore[misc]
