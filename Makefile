@@ -31,7 +31,7 @@ test: setup ## Run all tests but the slow ones, with real Redis, PostgreSQL and 
 	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) $(ARGS)
 
 test-faults: setup ## Break everything that can break, on purpose: all fault tests
-	$(BIN)/python -m pytest tests/faults tests/integration/test_worker.py tests/integration/test_outages.py $(ARGS)
+	$(BIN)/python -m pytest tests/faults tests/integration/test_worker.py tests/integration/test_outages.py $(PARALLEL) $(ARGS)
 
 soak: setup ## Random faults for MINUTES=10, then the history checker (SEED=... to repeat one)
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
