@@ -1,7 +1,7 @@
 """Why a job waits: one true sentence, its place, about how long, and what one can do about it.
 
 Read from SQL and the workers' heartbeats, in a fixed number of queries however many jobs wait.
-The sentence names the first reason of: paused by a person, queue service away, no worker, none
+The sentence names the first reason of: queue service away, no worker, none
 for the queue, none with a GPU, all of them draining, jobs ahead, about to start.
 """
 

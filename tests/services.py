@@ -215,6 +215,10 @@ class PostgresServer(Service):
         self._administer(f'CREATE DATABASE "{database}" TEMPLATE "{template}"')
         return self.url(database)
 
+    def client_program(self, name: str) -> Path:
+        """Return the path of one of PostgreSQL's own programs, such as `pg_dump`."""
+        return _postgres_programs() / "bin" / name
+
     def drop(self, database: str) -> None:
         """Remove a database, whoever still uses it."""
         self._administer(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.services import free_port
 from tests.waiting import wait_until
@@ -38,6 +41,18 @@ class RunningYard:
     def console(self) -> str:
         """What `trainyard up` has printed so far."""
         return console_path(self.data_dir).read_text(errors="replace")
+
+    def api(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the HTTP API, by POST if there is a body; return the JSON of its answer."""
+        request = urllib.request.Request(
+            f"{self.url}/api/v1{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            document = json.load(response)
+        assert isinstance(document, dict)
+        return document
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Send a signal, wait for the end, and return the exit status."""

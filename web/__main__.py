@@ -25,8 +25,8 @@ from pydantic import ValidationError
 from shared import logs
 from shared.errors import ConfigurationError
 from shared.settings import Settings
+from shared.yard.addresses import is_loopback
 from web.app import create_app
-from web.security import is_loopback
 from web.yard import KEY, Yard
 
 # Threads beside those that streams hold: what requests share, and refusals of more streams.

@@ -8,12 +8,10 @@ by side; the exit status is 1 if they differ anywhere.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +24,6 @@ from tests.yard import RunningYard, running_yard
 
 _PATIENCE_SECONDS = 3600.0
 _FIGURES = ("train_accuracy", "train_loss", "eval_accuracy", "eval_loss", "learning_rate")
-
-
-def api(yard: RunningYard, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Ask the yard's API; return the JSON of its answer."""
-    data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{yard.url}/api/v1{path}", data=data, headers=headers)
-    with urllib.request.urlopen(request, timeout=30) as response:
-        document: dict[str, Any] = json.load(response)
-        return document
 
 
 def kill_worker(yard: RunningYard) -> int:
@@ -54,7 +42,7 @@ def kill_worker(yard: RunningYard) -> int:
 
 def steps_done(yard: RunningYard, job_id: int) -> float:
     """Return how many epochs are done, with the part of the one in progress."""
-    job = api(yard, f"/jobs/{job_id}")
+    job = yard.api(f"/jobs/{job_id}")
     progress = job["progress"]
     if not progress or job["status"] != "running":
         return float(job["epochs_done"])
@@ -65,12 +53,12 @@ def finish(yard: RunningYard, job_id: int) -> dict[str, Any]:
     """Wait until the job is over; return it with its epochs."""
     ends = ("succeeded", "failed", "cancelled")
     wait_until(
-        lambda: api(yard, f"/jobs/{job_id}")["status"] in ends,
+        lambda: yard.api(f"/jobs/{job_id}")["status"] in ends,
         _PATIENCE_SECONDS,
         what=f"job {job_id} is over",
     )
-    job = api(yard, f"/jobs/{job_id}")
-    return job | {"epochs": api(yard, f"/jobs/{job_id}/epochs?limit=200")["items"]}
+    job = yard.api(f"/jobs/{job_id}")
+    return job | {"epochs": yard.api(f"/jobs/{job_id}/epochs?limit=200")["items"]}
 
 
 def show(console: Console, peaceful: dict[str, Any], killed: dict[str, Any]) -> bool:
@@ -93,10 +81,10 @@ def show(console: Console, peaceful: dict[str, Any], killed: dict[str, Any]) -> 
 
 def compare(yard: RunningYard, body: dict[str, Any], kills: int, console: Console) -> bool:
     """Train the job twice, the second time with kills; return whether both ended the same."""
-    peaceful = int(api(yard, "/jobs", {**body, "name": "left in peace"})["id"])
+    peaceful = int(yard.api("/jobs", {**body, "name": "left in peace"})["id"])
     console.print(f"Job {peaceful} is left in peace: {yard.url}/jobs/{peaceful}")
     one = finish(yard, peaceful)
-    job_id = int(api(yard, "/jobs", {**body, "name": f"killed {kills} times"})["id"])
+    job_id = int(yard.api("/jobs", {**body, "name": f"killed {kills} times"})["id"])
     console.print(f"Job {job_id} gets {kills} times SIGKILL: {yard.url}/jobs/{job_id}")
     epochs = len(one["epochs"])
     for place in sorted(random.uniform(0.1, epochs - 0.1) for _ in range(kills)):
@@ -105,12 +93,12 @@ def compare(yard: RunningYard, body: dict[str, Any], kills: int, console: Consol
             _PATIENCE_SECONDS,
             what=f"job {job_id} gets to {place:.2f} epochs",
         )
-        attempts = int(api(yard, f"/jobs/{job_id}")["attempt"])
+        attempts = int(yard.api(f"/jobs/{job_id}")["attempt"])
         began, processes = time.monotonic(), kill_worker(yard)
         assert processes, "There was nothing to kill."
         where = steps_done(yard, job_id)
         wait_until(
-            lambda attempts=attempts: api(yard, f"/jobs/{job_id}")["attempt"] > attempts,  # type: ignore[misc]
+            lambda attempts=attempts: yard.api(f"/jobs/{job_id}")["attempt"] > attempts,  # type: ignore[misc]
             _PATIENCE_SECONDS,
             what=f"job {job_id} runs again",
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
+import uuid
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,14 @@ import sqlalchemy as sa
 from shared.backup import backup, restore
 from shared.database import Database
 from shared.errors import ConfigurationError
-from shared.models import Job
+from shared.models import Epoch, Job
+from shared.schema import require_current
 from shared.settings import Settings
 from shared.yard.lock import FolderLock, FolderTaken
+from tests.services import PostgresServer
 from tests.web_client import add_epoch, add_job
+
+OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
 
 
 def count(settings: Settings) -> int:
@@ -101,3 +107,34 @@ def test_what_is_no_backup_or_a_newer_one_is_refused(sqlite_url: str, tmp_path: 
         restore(settings, Path(sqlite_url.removeprefix("sqlite:///")))
     with pytest.raises(ConfigurationError, match="pg_dump"):
         backup(Settings(database_url="postgresql://h/x"), tmp_path / "x")
+
+
+def test_postgresql_is_saved_and_restored_as_documented(
+    postgres_server: PostgresServer, postgresql_url: str, tmp_path: Path
+) -> None:
+    database = Database(postgresql_url)
+    job_id = add_job(database)
+    add_epoch(database, job_id, 1)
+    database.dispose()
+    name = f"restored_{uuid.uuid4().hex}"
+    restored_url = postgres_server.create(name)
+    source, target = (
+        url.replace("postgresql+psycopg", "postgresql") for url in (postgresql_url, restored_url)
+    )
+    file = tmp_path / "saved"
+    for program, arguments in (
+        ("pg_dump", ["--format=custom", f"--file={file}", source]),
+        ("pg_restore", ["--clean", "--if-exists", f"--dbname={target}", str(file)]),
+    ):
+        assert f"`{program} {arguments[0]}" in OPERATING.read_text()
+        command = [str(postgres_server.client_program(program)), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    restored = Database(restored_url)
+    with restored.engine.connect() as connection:
+        require_current(connection)
+    with restored.read() as session:
+        assert session.scalars(sa.select(Epoch.job_id)).all() == [job_id]
+    assert add_job(restored) > job_id  # numbers go on where they were
+    restored.dispose()
+    postgres_server.drop(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,37 @@ def test_another_revision_is_an_error(service_settings: Settings, database: Data
     (finding,) = [f for f in examine(service_settings) if f.check == "database"]
     assert "revision 0001" in finding.sentence
     assert finding.level == "error"
+
+
+def test_clocks_that_differ_are_a_warning(
+    service_settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(database)
+    monkeypatch.setattr("shared.checkup.utc_now", lambda: utc_now(-3600))
+    (finding,) = [f for f in examine(service_settings) if f.check == "clock"]
+    assert finding.level == "warning"
+    assert "differ by 3600 s" in finding.sentence
+
+
+def test_a_disk_that_is_nearly_full_is_a_warning(
+    service_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service_settings.data_dir.mkdir()
+    usage = shutil.disk_usage(service_settings.data_dir)._replace(free=7_000_000)
+    monkeypatch.setattr("shared.checkup.shutil.disk_usage", lambda _path: usage)
+    (finding,) = [f for f in examine(service_settings) if f.check == "disk"]
+    assert finding.level == "warning"
+    assert finding.sentence.startswith("Only 7 MB are free")
+
+
+def test_a_redis_that_keeps_nothing_is_a_warning(service_settings: Settings) -> None:
+    def keeps_nothing() -> bool:
+        return any("keeps nothing on disk" in f.sentence for f in examine(service_settings))
+
+    assert keeps_nothing()
+    with redis.Redis.from_url(service_settings.resolved_redis_url) as client:
+        client.config_set("save", "3600 1")
+        try:
+            assert not keeps_nothing()
+        finally:
+            client.config_set("save", "")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
 import subprocess
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +23,14 @@ _STOP_SECONDS = 15.0
 _SMALL = ("--set", "train_fraction=0.01", "--set", "epochs=2")
 
 
-def _api(yard: RunningYard, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    request = urllib.request.Request(
-        f"{yard.url}/api/v1{path}",
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as response:
-        document = json.load(response)
-    assert isinstance(document, dict)
-    return document
-
-
 def _submit(yard: RunningYard, **spec: Any) -> int:
     small = {"train_fraction": 0.01, "evaluate_on": "validation", **spec}
     small["early_stopping"] = {"kind": "none"}
-    return int(_api(yard, "/jobs", {"preset": "mlp", "spec": small})["id"])
+    return int(yard.api("/jobs", {"preset": "mlp", "spec": small})["id"])
 
 
 def _wait_for_epoch(yard: RunningYard, job_id: int) -> None:
-    wait_until(lambda: _api(yard, f"/jobs/{job_id}")["epochs_done"] > 0, 60)
+    wait_until(lambda: yard.api(f"/jobs/{job_id}")["epochs_done"] > 0, 60)
 
 
 def test_a_yard_starts_from_a_backup_that_was_made_while_it_worked(tmp_path: Path) -> None:
@@ -63,8 +49,8 @@ def test_a_yard_starts_from_a_backup_that_was_made_while_it_worked(tmp_path: Pat
     )
     assert done.returncode == 0, done.stderr
     with running_yard(tmp_path / "new", workers=0) as yard:
-        assert _api(yard, f"/jobs/{job_id}")["epochs_done"] > 0
-        assert _api(yard, f"/jobs/{job_id}/epochs")["items"][0]["epoch"] == 1
+        assert yard.api(f"/jobs/{job_id}")["epochs_done"] > 0
+        assert yard.api(f"/jobs/{job_id}/epochs")["items"][0]["epoch"] == 1
 
 
 def test_a_second_start_continues_the_jobs_of_the_first(tmp_path: Path) -> None:
@@ -76,12 +62,12 @@ def test_a_second_start_continues_the_jobs_of_the_first(tmp_path: Path) -> None:
         assert yard.process.wait(_STOP_SECONDS) == 0
     with running_yard(tmp_path / "var") as yard:
         for job_id, epochs in ((running, 12), (waiting, 2)):
-            wait_until(lambda i=job_id: _api(yard, f"/jobs/{i}")["status"] == "succeeded", 120)  # type: ignore[misc]
-            rows = _api(yard, f"/jobs/{job_id}/epochs")["items"]
+            wait_until(lambda i=job_id: yard.api(f"/jobs/{i}")["status"] == "succeeded", 120)  # type: ignore[misc]
+            rows = yard.api(f"/jobs/{job_id}/epochs")["items"]
             assert [row["epoch"] for row in rows] == list(range(1, epochs + 1))
-        assert _api(yard, f"/jobs/{running}")["crashes"] == 0
+        assert yard.api(f"/jobs/{running}")["crashes"] == 0
         outcomes = [
-            attempt["outcome"] for attempt in _api(yard, f"/jobs/{running}/attempts")["items"]
+            attempt["outcome"] for attempt in yard.api(f"/jobs/{running}/attempts")["items"]
         ]
         assert sorted(outcomes) == ["preempted", "succeeded"]
 
@@ -97,15 +83,15 @@ def test_a_killed_supervisor_takes_everything_along_and_its_jobs_go_on_later(
     assert len(parts) >= 8  # four wrapped parts, and a trainer
     yard.stop(signal.SIGKILL)
     with running_yard(tmp_path / "var") as again:
-        wait_until(lambda: _api(again, f"/jobs/{job_id}")["status"] == "succeeded", 120)
-        rows = _api(again, f"/jobs/{job_id}/epochs")["items"]
+        wait_until(lambda: again.api(f"/jobs/{job_id}")["status"] == "succeeded", 120)
+        rows = again.api(f"/jobs/{job_id}/epochs")["items"]
         assert [row["epoch"] for row in rows] == list(range(1, 13))
 
 
 def test_several_workers_register_under_names_of_their_own(tmp_path: Path) -> None:
     environment = {"TRAINYARD_WORKER_NAME": "box"}
     with running_yard(tmp_path / "var", workers=2, environment=environment) as yard:
-        names = {worker["name"] for worker in _api(yard, "/workers")["items"]}
+        names = {worker["name"] for worker in yard.api("/workers")["items"]}
         assert names == {"box-1", "box-2"}
 
 
@@ -117,7 +103,7 @@ def test_an_external_redis_is_used_and_none_started(
         parts = psutil.Process(yard.process.pid).children(recursive=True)
         assert not any("redis" in process.name() for process in parts)
         assert not (yard.data_dir / "redis").exists()
-        assert "warning" not in _api(yard, "/jobs", {"preset": "adam"})
+        assert "warning" not in yard.api("/jobs", {"preset": "adam"})
     assert redis_server.ping()
 
 

@@ -9,8 +9,9 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from shared.settings import Settings
+from shared.yard.addresses import is_loopback
 from tests.web_client import json_of, serving
-from web.security import MAX_BODY_BYTES, is_loopback
+from web.security import MAX_BODY_BYTES
 
 PATH = "/api/v1/jobs/validate"
 
