@@ -52,6 +52,7 @@ def _facts(job: dict[str, Any]) -> list[tuple[str, Any]]:
         ("submitted", job["submitted_at"]),
         ("took", text.duration(job["duration_seconds"])),
         ("test accuracy", text.percent(job["test_accuracy"])),
+        ("weights", (job["result"] or {}).get("weights_sha256")),
     ]
 
 

@@ -166,6 +166,7 @@ def test_a_job_is_shown_with_its_figures_and_its_curve(trainyard: Trainyard, fin
     job = _job(trainyard, finished)
     assert [row["epoch"] for row in job["epochs"]] == [1, 2, 3]
     assert f"{job['best_eval_accuracy'] * 100:.2f}%" in shown
+    assert job["result"]["weights_sha256"] in shown
     assert "mlp, hidden_units [256, 128], dropout 0.0" in shown
     assert "evaluation " in shown
 
