@@ -163,9 +163,13 @@ def _column_conditions(job_filter: JobFilter) -> list[Condition]:
 
 def _has_word(word: str, *, lite: bool) -> Condition:
     pattern = "%" + re.sub(r"([%_\\])", r"\\\1", word) + "%"
-    # SQLite's LIKE ignores case (of ASCII) by itself, twice as fast as by lower().
-    like = Job.name.like if lite else Job.name.ilike
-    found: Condition = like(pattern, escape="\\")
+    # SQLite's LIKE ignores case (of ASCII) by itself, twice as fast as by lower(); PostgreSQL's
+    # ILIKE takes a third longer than lower().
+    found: Condition = (
+        Job.name.like(pattern, escape="\\")
+        if lite
+        else sa.func.lower(Job.name).like(sa.func.lower(pattern), escape="\\")
+    )
     number = word.removeprefix("#")
     if not re.fullmatch(r"[0-9]{1,18}", number):
         return found
