@@ -1,9 +1,18 @@
-"""The order of the backward pass: what the layers below wait for comes first.
+"""The backward pass, arranged for the processor: which product comes first, by which kernel.
 
-A dense layer's two gradients, of its input and of its kernel, are ready to be computed at the
-same moment. TensorFlow starts both, they fight for the caches, and the layers below wait for the
-slower. Here the kernel's gradient waits for the input's, and then fills the cores while the
-layers below, which use them badly, go on. Only the order changes, never a number.
+Only the order of operations and of sums is chosen here, never what is computed. Measured on the
+tutorial's network in float32, 2 cores with AVX-512, fastest steps of 100 images: 11.5 ms without,
+11.0 ms with; its operations one by one, each at its best, take 9.6.
+
+- A dense layer's two gradients, of its input and of its kernel, are ready to be computed at the
+  same moment. TensorFlow starts both, they fight for the caches, and the layers below wait for
+  the slower. Here the kernel's gradient waits for the input's, and then fills the cores while the
+  layers below, which use them badly, go on.
+- The input's gradient multiplies by a transposed kernel, which oneDNN's batched product does
+  15 % faster than its plain one.
+- A convolution's bias gradient is fused into its filter's by the graph optimizer, into a kernel
+  three times slower than the two apart. As a product with ones it is not recognised, and faster
+  than TensorFlow's own sum. In bfloat16 the fused kernel is the fast one, and stays.
 """
 
 from __future__ import annotations
@@ -13,25 +22,42 @@ from typing import Any
 
 import tensorflow as tf
 
-_INPUT_FIRST = "TrainyardInputFirst"
+_DENSE = "TrainyardDense"
+_BIAS = "TrainyardBias"
 
 
-def inputs_first() -> AbstractContextManager[None]:
-    """Give the dense layers that are traced inside this order; for `tf.gradients` only."""
+def arranged() -> AbstractContextManager[None]:
+    """Arrange the backward pass of the layers that are traced inside; for `tf.gradients` only."""
     graph = tf.compat.v1.get_default_graph()
-    override: AbstractContextManager[None] = graph.gradient_override_map({"MatMul": _INPUT_FIRST})
+    override: AbstractContextManager[None] = graph.gradient_override_map(
+        {"MatMul": _DENSE, "BiasAdd": _BIAS}
+    )
     return override
 
 
-@tf.RegisterGradient(_INPUT_FIRST)  # type: ignore[untyped-decorator]
-def _input_first(op: Any, upstream: Any) -> tuple[Any, Any]:
+@tf.RegisterGradient(_DENSE)  # type: ignore[untyped-decorator]
+def _dense(op: Any, upstream: Any) -> tuple[Any, Any]:
     """Return the gradients of `inputs @ kernel`: upstream @ kernel^T, inputs^T @ upstream."""
     inputs, kernel = op.inputs
     if not _depends_on_weights(inputs):
         return None, tf.matmul(inputs, upstream, transpose_a=True)
-    of_inputs = tf.matmul(upstream, kernel, transpose_b=True)
+    if inputs.dtype == tf.float32:
+        of_inputs = tf.raw_ops.BatchMatMulV2(x=upstream, y=kernel, adj_y=True)
+    else:
+        of_inputs = tf.matmul(upstream, kernel, transpose_b=True)
     with tf.control_dependencies([of_inputs]):
         return of_inputs, tf.matmul(inputs, upstream, transpose_a=True)
+
+
+@tf.RegisterGradient(_BIAS)  # type: ignore[untyped-decorator]
+def _bias(op: Any, upstream: Any) -> tuple[Any, Any]:
+    """Return the gradients of `values + bias`, channels last: upstream, and its sum a channel."""
+    if upstream.dtype != tf.float32:
+        return upstream, tf.raw_ops.BiasAddGrad(out_backprop=upstream)
+    channels = upstream.shape[-1]
+    rows = tf.reshape(upstream, [-1, channels])
+    ones = tf.ones([1, tf.shape(rows)[0]], tf.float32)
+    return upstream, tf.reshape(tf.matmul(ones, rows), [channels])
 
 
 def _depends_on_weights(tensor: Any) -> bool:

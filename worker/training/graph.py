@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from worker.training.backward import inputs_first
+from worker.training.backward import arranged
 from worker.training.data import Images, Labels
 from worker.training.optimizers import Updater
 from worker.training.sampling import Rows
@@ -161,7 +161,7 @@ class TrainingLoop:
         )
 
     def _step(self, images: Any, labels: Any, learning_rate: Any, totals: Any) -> Any:
-        with inputs_first():
+        with arranged():
             logits = self._logits(images, training=True)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         gradients = tf.gradients(tf.reduce_mean(losses), self._weights)
