@@ -19,6 +19,8 @@ from shared.queue import Bell
 from shared.settings import Settings
 from shared.spec import JobSpec, parse_submission
 from shared.spec.architecture import layers
+from shared.spec.augmentation import check_augmentation
+from shared.spec.schedules import check_schedule
 
 QUEUE_AWAY = "The queue service is away; the job is accepted and starts when it is back."
 
@@ -100,12 +102,17 @@ def ring(bell: Bell, job: Job) -> str | None:
 
 
 def check_fits(spec: JobSpec, version: DatasetVersion) -> None:
-    """Check the spec against its data: image size, number of images, batch size.
+    """Check the spec's parts against each other and against its data.
 
     Raises:
         InvalidInput: naming the field.
     """
     layers(spec.model, (version.height, version.width, version.channels), len(version.classes))
+    check_schedule(spec)
+    check_augmentation(spec.preprocessing.augmentation, version.height, version.width)
+    if spec.precision == "mixed_float16" and not spec.resources.gpus:
+        rule = "float16 needs a GPU: ask for one (resources.gpus), or take auto or mixed_bfloat16."
+        raise InvalidInput.of("spec.precision", rule, spec.precision)
     images = int(version.train_images * spec.train_fraction)
     if spec.evaluate_on == "validation":
         images -= int(images * spec.validation_fraction)

@@ -183,7 +183,7 @@ def _make_union(path: str, name: str, schema: Schema, definitions: Schema, defau
     for option in schema["oneOf"]:
         target = definitions[option["$ref"].rsplit("/", 1)[-1]]
         kind = target["properties"]["kind"]["const"]
-        complete = JobSpec.model_validate({name: {"kind": kind}}).model_dump(mode="json")[name]
+        complete = _complete(path.split(".")[1:], kind)
         fields = tuple(_walk(path, target, definitions, complete))
         variants.append(Variant(kind, kind_name(kind), target.get("description", ""), fields))
     return Field(
@@ -194,6 +194,17 @@ def _make_union(path: str, name: str, schema: Schema, definitions: Schema, defau
         value=default["kind"],
         variants=tuple(variants),
     )
+
+
+def _complete(path: list[str], kind: str) -> Any:
+    """Return a part of the spec as its defaults make it, if it is of some kind."""
+    changes: Any = {"kind": kind}
+    for name in reversed(path):
+        changes = {name: changes}
+    part: Any = JobSpec.model_validate(changes).model_dump(mode="json")
+    for name in path:
+        part = part[name]
+    return part
 
 
 def _control(rules: Schema) -> str:

@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from shared.errors import FieldError, InvalidInput
+from shared.spec.augmentation import Augmentation, NoAugmentation
 from shared.spec.fields import SpecModel, spec_field
 from shared.spec.models import Model, ShallowCnn
-from shared.spec.optimizers import Exponential, Optimizer, Schedule, Sgd
+from shared.spec.optimizers import Optimizer, Sgd
+from shared.spec.schedules import Exponential, Schedule
 from shared.spec.stopping import AccuracyDrop, EarlyStopping
 
 T = TypeVar("T", bound=SpecModel)
@@ -44,6 +46,7 @@ class Preprocessing(SpecModel):
         description="raw: 0 to 255, as the tutorial does. unit: 0 to 1. "
         "standardize: zero mean and unit variance over the training pixels.",
     )
+    augmentation: Augmentation = Field(default_factory=NoAugmentation, title="Augmentation")
 
 
 class Resources(SpecModel):
@@ -139,15 +142,16 @@ class JobSpec(SpecModel):
     seed: int = spec_field(
         0,
         title="Seed",
-        description="Decides initial weights, order of images and dropout.",
+        description="Decides initial weights, order of images, dropout and augmentation.",
         ge=0,
         le=2_147_483_647,
     )
-    precision: Literal["float32", "mixed_bfloat16"] = spec_field(
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = spec_field(
         "float32",
         title="Precision",
-        description="float32, or bfloat16 arithmetic with float32 weights: faster where the "
-        "processor has it, at nearly the same accuracy.",
+        description="float32, or 16-bit arithmetic with float32 weights: faster where the "
+        "processor has it, at nearly the same accuracy. auto: the fastest that the worker's "
+        "device has; the job shows which.",
         advanced=True,
     )
     resources: Resources = Field(default_factory=Resources, title="Resources")
@@ -267,7 +271,7 @@ def _field_error(item: Any, at: str) -> FieldError:
     return FieldError(path, message.rstrip(".") + ".", item["input"])
 
 
-_UNION_PARTS = ("model", "optimizer", "schedule", "early_stopping")
+_UNION_PARTS = ("augmentation", "model", "optimizer", "schedule", "early_stopping")
 
 
 def _field_path(loc: tuple[Any, ...]) -> str:

@@ -1,32 +1,59 @@
-"""Optimizers and learning-rate schedules that a job can choose.
+"""The optimizers that a job can choose.
 
-The learning rate itself is `JobSpec.learning_rate`; a schedule scales it.
-Each `kind` has its counterpart in `worker.training.optimizers` and `worker.training.schedules`.
+The learning rate itself is `JobSpec.learning_rate`; a schedule scales it. Each `kind` has its
+counterpart in `worker.training.optimizers`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from shared.spec.fields import SpecModel, spec_field
 
 
+def _weight_decay(default: float = 0.0, *, advanced: bool = True) -> Any:
+    return spec_field(
+        default,
+        title="Weight decay",
+        description="Each step takes learning rate x this x weight off every weight, apart from "
+        "the gradient (decoupled, Loshchilov and Hutter, 2017). Biases and the scales of "
+        "normalisation stay as they are.",
+        ge=0,
+        le=1,
+        advanced=advanced,
+    )
+
+
+def _clip_norm() -> Any:
+    return spec_field(
+        None,
+        title="Clip gradients at",
+        description="A gradient whose norm over all weights is longer is cut to this length; "
+        "empty: never.",
+        gt=0,
+        le=1e6,
+        advanced=True,
+    )
+
+
+def _momentum() -> Any:
+    return spec_field(
+        0.0, title="Momentum", description="Share of the last step kept; 0: none.", ge=0, lt=1
+    )
+
+
 class Sgd(SpecModel):
     """Stochastic gradient descent, optionally with (Nesterov) momentum."""
 
     kind: Literal["sgd"] = "sgd"
-    momentum: float = spec_field(
-        0.0,
-        title="Momentum",
-        description="Share of the last step kept; 0 is plain SGD.",
-        ge=0,
-        lt=1,
-    )
+    momentum: float = _momentum()
     nesterov: bool = spec_field(
         False, title="Nesterov", description="Look ahead along the momentum; needs momentum."
     )
+    weight_decay: float = _weight_decay()
+    clip_norm: float | None = _clip_norm()
 
     @field_validator("nesterov")
     @classmethod
@@ -36,10 +63,9 @@ class Sgd(SpecModel):
         return value
 
 
-class Adam(SpecModel):
-    """Adam (Kingma and Ba, 2014)."""
+class _Moments(SpecModel):
+    """What Adam and AdamW share."""
 
-    kind: Literal["adam"] = "adam"
     beta_1: float = spec_field(
         0.9,
         title="Beta 1",
@@ -66,26 +92,45 @@ class Adam(SpecModel):
     )
 
 
-Optimizer = Annotated[Sgd | Adam, Field(discriminator="kind")]
+class Adam(_Moments):
+    """Adam (Kingma and Ba, 2014): a step of its own for every weight."""
+
+    kind: Literal["adam"] = "adam"
+    weight_decay: float = _weight_decay()
+    clip_norm: float | None = _clip_norm()
 
 
-class Constant(SpecModel):
-    """The same learning rate in every epoch."""
+class AdamW(_Moments):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2017)."""
 
-    kind: Literal["constant"] = "constant"
+    kind: Literal["adamw"] = "adamw"
+    weight_decay: float = _weight_decay(0.004, advanced=False)
+    clip_norm: float | None = _clip_norm()
 
 
-class Exponential(SpecModel):
-    """learning_rate x rate^(epoch - 1), epochs counted from 1: the tutorial's 0.001 x 0.9^epoch."""
+class RmsProp(SpecModel):
+    """RMSprop (Hinton, 2012): steps divided by the gradient's running size."""
 
-    kind: Literal["exponential"] = "exponential"
-    rate: float = spec_field(
+    kind: Literal["rmsprop"] = "rmsprop"
+    momentum: float = _momentum()
+    rho: float = spec_field(
         0.9,
-        title="Rate per epoch",
-        description="Factor from one epoch to the next; the tutorial has 0.9.",
+        title="Rho",
+        description="Decay of the squared gradient's running mean.",
+        ge=0,
+        lt=1,
+        advanced=True,
+    )
+    epsilon: float = spec_field(
+        1e-7,
+        title="Epsilon",
+        description="Added to the running mean under the root.",
         gt=0,
         le=1,
+        advanced=True,
     )
+    weight_decay: float = _weight_decay()
+    clip_norm: float | None = _clip_norm()
 
 
-Schedule = Annotated[Constant | Exponential, Field(discriminator="kind")]
+Optimizer = Annotated[Sgd | Adam | AdamW | RmsProp, Field(discriminator="kind")]

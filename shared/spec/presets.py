@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from shared.spec.job import JobSpec, Preprocessing
 from shared.spec.models import DeepCnn, LeNet5, Mlp, ShallowCnn
-from shared.spec.optimizers import Adam, Constant, Exponential, Sgd
+from shared.spec.optimizers import Adam, Sgd
+from shared.spec.schedules import Constant, Exponential
 from shared.spec.stopping import AccuracyDrop, NoStopping, Patience
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shared.spec.fields import SpecModel, spec_field
+from shared.spec.monitors import Monitor, monitor_field
 
 
 class NoStopping(SpecModel):
@@ -25,11 +26,7 @@ class Patience(SpecModel):
     """Stop when the monitored value has not improved for a number of epochs."""
 
     kind: Literal["patience"] = "patience"
-    monitor: Literal["eval_accuracy", "eval_loss", "train_accuracy", "train_loss"] = spec_field(
-        "eval_accuracy",
-        title="Monitor",
-        description="The value to watch; accuracies should rise, losses fall.",
-    )
+    monitor: Monitor = monitor_field("eval_accuracy")
     min_delta: float = spec_field(
         0.0, title="Smallest change", description="Less than this is no improvement.", ge=0, le=100
     )

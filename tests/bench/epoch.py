@@ -26,7 +26,6 @@ from typing import Any, NamedTuple, Self
 
 from shared.datasets import materialise
 from shared.spec.presets import PRESETS
-from shared.spec.schedules import learning_rate
 from tests.bench.figures import Figure
 
 _STEPS_A_TURN = 100
@@ -160,16 +159,16 @@ def ours(precision: str, dataset_dir: Path) -> Callable[[int], Turns]:
     from worker.training.data import load
     from worker.training.graph import Totals
     from worker.training.learner import Learner
+    from worker.training.precision import resolve
 
-    spec = PRESETS["hello-world"].spec.model_copy(update={"precision": precision})
+    spec = PRESETS["hello-world"].spec.model_copy(update={"precision": resolve(precision)})
     learner = Learner(spec, load(dataset_dir))
 
     def epoch(number: int) -> Turns:
-        rows, totals = learner.order(number), Totals()
-        rate, steps = learning_rate(spec, number), learner.steps_per_epoch
+        plan, totals, steps = learner.plan(number), Totals(), learner.steps_per_epoch
         for start in range(0, steps, _STEPS_A_TURN):
             stop = min(start + _STEPS_A_TURN, steps)
-            _, totals = learner.training.run(rows, rate, totals, start=start, stop=stop)
+            _, totals = learner.training.run(plan, totals, start=start, stop=stop)
             if stop < steps:
                 yield None
         evaluation = learner.evaluation
@@ -228,7 +227,7 @@ def fit(steps: int, jit: bool, _: Path) -> Callable[[int], Turns]:
 
 _BATCH_SIZE = PRESETS["hello-world"].spec.batch_size
 _TUTORIAL = "tutorial"
-_OURS = {"float32": 0.75, "mixed_bfloat16": 0.5}
+_OURS = {"float32": 0.75, "auto": 0.5}
 _FIT_LIMIT = 0.9
 _FITS: dict[str, Callable[[Path], Callable[[int], Turns]]] = {
     "as it is": partial(fit, 1, False),

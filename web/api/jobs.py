@@ -16,7 +16,7 @@ from shared.queries import list_jobs
 from shared.records import job_detail, job_item
 from shared.spec import JobSpec, JobSubmission, parse_submission, validate
 from shared.spec.architecture import layers
-from shared.spec.schedules import learning_rate
+from shared.spec.schedules import epoch_rates, rate_curve
 from shared.submit import check_fits, ring, submit_job
 from web.actor import current_actor
 from web.api import schemas
@@ -118,7 +118,8 @@ def validate_() -> Any:
         "spec": spec.model_dump(mode="json"),
         "layers": rows,
         "parameters": sum(row["parameters"] for row in rows),
-        "learning_rates": [learning_rate(spec, epoch + 1) for epoch in range(spec.epochs)],
+        "learning_rates": epoch_rates(spec),
+        "learning_rate_curve": rate_curve(spec),
     }
 
 

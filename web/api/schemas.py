@@ -322,7 +322,10 @@ class Validation(Answer):
     spec: JobSpec
     layers: list[LayerRow]
     parameters: int
-    learning_rates: list[float] = Field(description="Of each epoch, from the first.")
+    learning_rates: list[float] = Field(description="Of each epoch's last step, from the first.")
+    learning_rate_curve: list[float] = Field(
+        description="From the first step to the last, evenly spaced: what to draw."
+    )
 
 
 class BrokenRule(Answer):

@@ -1,9 +1,9 @@
 """Checkpoints: everything that a killed job needs to go on as if nothing had happened.
 
 One `.npz` file each, without pickled objects:
-- `meta`: JSON as uint8: format, hash of the spec, version of the data set, position (`epoch`,
-  `step`), the epoch's running sums and seconds, and all finished epochs, from which early
-  stopping decides anew;
+- `meta`: JSON as uint8: format, the spec, version of the data set, the precision computed in
+  (which `auto` leaves open), position (`epoch`, `step`), the epoch's running sums and seconds,
+  and all finished epochs, from which early stopping and the schedule `plateau` decide anew;
 - `model.<n>`: the model's variables in Keras's order, seed generators of dropout among them;
 - `optimizer.<n>`: the optimizer's variables;
 - `best.<n>`: variables of the best epoch, if the job ends with those.
@@ -32,7 +32,7 @@ from shared.spec.job import JobSpec
 
 Arrays = list[npt.NDArray[Any]]
 
-_FORMAT = 1
+_FORMAT = 2
 _KEEP = 2
 
 
@@ -62,12 +62,14 @@ class State:
 
     Attributes:
         position: where it is.
+        precision: what it computes in; never `auto`.
         history: the finished epochs.
         model, optimizer: values of their variables.
         best: the model's variables at the best epoch; None if not kept, or no epoch is over.
     """
 
     position: Position
+    precision: str
     history: list[Epoch]
     model: Arrays
     optimizer: Arrays
@@ -76,12 +78,6 @@ class State:
 
 class Unusable(Exception):
     """A checkpoint cannot be resumed from; the message says why."""
-
-
-def spec_hash(spec: JobSpec) -> str:
-    """Return the hash of what decides a job's numbers: the spec without its resources."""
-    document = spec.model_dump_json(exclude={"dataset", "resources"})
-    return hashlib.sha256(document.encode()).hexdigest()
 
 
 def read(path: Path, spec: JobSpec, dataset_version: str) -> State:
@@ -97,6 +93,7 @@ def read(path: Path, spec: JobSpec, dataset_version: str) -> State:
         _check(meta, spec, dataset_version)
         return State(
             position=Position(**meta["position"]),
+            precision=str(meta["precision"]),
             history=[Epoch.model_validate(epoch) for epoch in meta["history"]],
             model=_part(arrays, "model"),
             optimizer=_part(arrays, "optimizer"),
@@ -114,8 +111,9 @@ def write(path: Path, state: State, spec: JobSpec, dataset_version: str) -> None
     """
     meta = {
         "format": _FORMAT,
-        "spec": spec_hash(spec),
+        "spec": spec.model_dump(mode="json"),
         "dataset": dataset_version,
+        "precision": state.precision,
         "position": asdict(state.position),
         "history": [epoch.model_dump(mode="json") for epoch in state.history],
     }
@@ -193,13 +191,21 @@ class Writer:
 
 
 def _check(meta: dict[str, Any], spec: JobSpec, dataset_version: str) -> None:
-    for name, expected in (
-        ("format", _FORMAT),
-        ("spec", spec_hash(spec)),
-        ("dataset", dataset_version),
-    ):
+    for name, expected in (("format", _FORMAT), ("dataset", dataset_version)):
         if meta[name] != expected:
             raise Unusable(f"Its {name} is {meta[name]!r}, this job's is {expected!r}.")
+    theirs, ours = _decisive(JobSpec.model_validate(meta["spec"])), _decisive(spec)
+    if theirs != ours:
+        changed = ", ".join(sorted(name for name in ours if theirs[name] != ours[name]))
+        raise Unusable(f"It is of another spec: {changed} differ.")
+
+
+def _decisive(spec: JobSpec) -> dict[str, Any]:
+    """Return what decides a job's numbers: the spec without where it runs.
+
+    The data set is compared by its version.
+    """
+    return spec.model_dump(exclude={"dataset", "resources"})
 
 
 def _part(arrays: dict[str, npt.NDArray[Any]], part: str) -> Arrays:

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from shared.spec.augmentation import Augmentation
+from worker.training.augmentation import augment
 from worker.training.backward import arranged
 from worker.training.data import Images, Labels
 from worker.training.optimizers import Updater
@@ -58,13 +60,27 @@ class Score(NamedTuple):
         return float(self.matrix.trace() / self.matrix.sum())
 
 
+class Plan(NamedTuple):
+    """What an epoch of training does.
+
+    Attributes:
+        epoch: counted from 1.
+        rows: the images in training order, int32 [N], on the device.
+        rates: learning rate of each step, float32 [steps], on the device.
+    """
+
+    epoch: int
+    rows: Any
+    rates: Any
+
+
 # A round of two steps lets the second step's first layers overlap with the last updates of the
 # first step, which have the cores to themselves otherwise.
 _STEPS_AT_ONCE = 2
 
 # Signatures of the graphs: with them, a graph is traced once whatever it is called with.
 _ROWS = tf.TensorSpec([None], tf.int32)
-_RATE = tf.TensorSpec([], tf.float32)
+_RATES = tf.TensorSpec([None], tf.float32)
 _COUNT = tf.TensorSpec([], tf.int32)
 _LOSS = tf.TensorSpec([], tf.float64)
 _TOTALS = (
@@ -100,24 +116,34 @@ class TrainingLoop:
         updater: changes the model's weights.
         data: the training images.
         batch_size: images a step; an epoch's last step takes what is left.
+        augmentation: what happens to the images.
+        seed: the job's seed.
     """
 
-    def __init__(self, model: Any, updater: Updater, data: ImageSet, batch_size: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        updater: Updater,
+        data: ImageSet,
+        *,
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+    ) -> None:
         self._logits = Logits(model)
         self._weights = [weight.value for weight in model.trainable_variables]
         self._updater = updater
         self._data = data
         self._batch_size = batch_size
+        self._augmentation = augmentation
+        self._seed = seed
         self._graphs = {steps: self._graph(steps) for steps in (_STEPS_AT_ONCE, 1)}
 
-    def run(
-        self, rows: Any, learning_rate: float, totals: Totals, *, start: int, stop: int
-    ) -> tuple[int, Totals]:
+    def run(self, plan: Plan, totals: Totals, *, start: int, stop: int) -> tuple[int, Totals]:
         """Train on the batches `start` to `stop` - 1 of an epoch.
 
         Args:
-            rows: the epoch's order, int32 [N], on the device.
-            learning_rate: rounded to float32.
+            plan: the epoch's.
             totals: sums over the epoch's batches before `start`.
             start, stop: steps of the epoch.
 
@@ -129,7 +155,7 @@ class TrainingLoop:
         for steps, until in ((_STEPS_AT_ONCE, stop - odd), (1, stop)):
             if start < until and math.isfinite(totals.loss):
                 end, loss, correct, images = self._graphs[steps](
-                    rows, learning_rate, start, until, *totals
+                    plan.rows, plan.rates, plan.epoch, start, until, *totals
                 )
                 start, totals = int(end), Totals(float(loss), int(correct), int(images))
         return start, totals
@@ -137,25 +163,29 @@ class TrainingLoop:
     def _graph(self, steps_at_once: int) -> Any:
         """Return the function that trains in rounds of `steps_at_once` steps."""
 
-        def train(rows: Any, learning_rate: Any, start: Any, stop: Any, *totals: Any) -> Any:
+        def train(rows: Any, rates: Any, epoch: Any, start: Any, stop: Any, *totals: Any) -> Any:
             def goes_on(step: Any, loss: Any, *_: Any) -> Any:
                 return (step < stop) & tf.math.is_finite(loss)
 
             def body(step: Any, *totals: Any) -> Any:
-                first = step * self._batch_size
-                for _ in range(steps_at_once):
+                first_step = step
+                for number in range(steps_at_once):
                     # Only steps before which all was well count: the last is the one that broke.
                     step += tf.cast(tf.math.is_finite(totals[0]), tf.int32)
-                    batch = self._data.batch(rows[first : first + self._batch_size])
-                    totals = self._step(*batch, learning_rate, totals)
-                    first += self._batch_size
+                    here = first_step + number
+                    first = here * self._batch_size
+                    images, labels = self._data.batch(rows[first : first + self._batch_size])
+                    images = augment(
+                        self._augmentation, images, seed=self._seed, epoch=epoch, step=here
+                    )
+                    totals = self._step(images, labels, rates[here], totals)
                 return step, *totals
 
             return tf.while_loop(goes_on, body, (start, *totals), parallel_iterations=1)
 
         return tf.function(
             train,
-            input_signature=[_ROWS, _RATE, _COUNT, _COUNT, *_TOTALS],
+            input_signature=[_ROWS, _RATES, _COUNT, _COUNT, _COUNT, *_TOTALS],
             autograph=False,
             jit_compile=False,
         )
@@ -164,7 +194,7 @@ class TrainingLoop:
         with arranged():
             logits = self._logits(images, training=True)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        gradients = tf.gradients(tf.reduce_mean(losses), self._weights)
+        gradients = tf.gradients(self._updater.scale(tf.reduce_mean(losses)), self._weights)
         self._updater.apply(gradients, learning_rate)
         return _add(totals, losses, logits, labels)
 

@@ -6,16 +6,21 @@ Owns how they are put together from a spec, and how their variables are read and
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
+from shared.protocol import Epoch
 from shared.spec.job import JobSpec
+from shared.spec.schedules import changes_within_an_epoch, learning_rate
 from worker.training import data, models, optimizers, sampling
 from worker.training.checkpoints import Arrays, State, Unusable
 from worker.training.data import Dataset
-from worker.training.graph import EvaluationLoop, ImageSet, Score, TrainingLoop
+from worker.training.graph import EvaluationLoop, ImageSet, Plan, Score, TrainingLoop
+from worker.training.precision import ScaledUpdater
 
 _EVALUATION_BATCH = 1000
 
@@ -24,7 +29,7 @@ class Learner:
     """A model with all that trains and scores it.
 
     Args:
-        spec: the job's spec.
+        spec: the job's spec; its precision must be one that `auto` can become.
         dataset: the data set it names.
 
     Attributes:
@@ -44,10 +49,15 @@ class Learner:
         train_set = ImageSet(dataset.x_train, dataset.y_train)
         self._pixels = self._pixel_statistics()
         self.model = self._build(spec)
-        self._updater = optimizers.make(
-            spec.optimizer, [weight.value for weight in self.model.trainable_variables]
+        self._updater = self._make_updater()
+        self.training = TrainingLoop(
+            self.model,
+            self._updater,
+            train_set,
+            batch_size=spec.batch_size,
+            augmentation=spec.preprocessing.augmentation,
+            seed=spec.seed,
         )
-        self.training = TrainingLoop(self.model, self._updater, train_set, spec.batch_size)
         if spec.evaluate_on == "validation":
             self.evaluation = self._score_of(train_set, held_out)
         else:
@@ -63,9 +73,15 @@ class Learner:
         test_set = ImageSet(self._dataset.x_test, self._dataset.y_test)
         return self._score_of(test_set, np.arange(len(self._dataset.y_test), dtype=np.int32))
 
-    def order(self, epoch: int) -> Any:
-        """Return the rows of an epoch in training order, int32 [N], on the device."""
-        return tf.constant(sampling.shuffled(self._rows, seed=self._spec.seed, epoch=epoch))
+    def plan(self, epoch: int, history: Sequence[Epoch] = ()) -> Plan:
+        """Return what an epoch of training does.
+
+        Args:
+            epoch: counted from 1.
+            history: the epochs before it.
+        """
+        rows = sampling.shuffled(self._rows, seed=self._spec.seed, epoch=epoch)
+        return Plan(epoch, tf.constant(rows), tf.constant(self._rates(epoch, history)))
 
     def weights(self) -> Arrays:
         """Return copies of the model's variables."""
@@ -112,6 +128,20 @@ class Learner:
     @property
     def _model_variables(self) -> list[Any]:
         return [variable.value for variable in self.model.variables]
+
+    def _rates(self, epoch: int, history: Sequence[Epoch]) -> npt.NDArray[np.float32]:
+        steps = self.steps_per_epoch
+        varied = range(steps) if changes_within_an_epoch(self._spec) else (0,)
+        rates = [
+            learning_rate(self._spec, epoch, step=step, steps=steps, history=history)
+            for step in varied
+        ]
+        return np.broadcast_to(np.array(rates, np.float32), steps)
+
+    def _make_updater(self) -> optimizers.Updater:
+        weights = [weight.value for weight in self.model.trainable_variables]
+        updater = optimizers.make(self._spec.optimizer, weights)
+        return ScaledUpdater(updater) if self._spec.precision == "mixed_float16" else updater
 
     def _build(self, spec: JobSpec) -> Any:
         return models.build(

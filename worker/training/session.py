@@ -16,7 +16,7 @@ from typing import Literal
 from shared.protocol import Epoch, Event, Finished, Progress, Run, Started, Stopped
 from shared.spec.architecture import layers
 from shared.spec.schedules import learning_rate
-from worker.training import artifacts, data, models, runtime, stopping
+from worker.training import artifacts, data, models, precision, runtime, stopping
 from worker.training.checkpoints import Arrays, Position, State, Unusable, Writer, read
 from worker.training.failures import diverged
 from worker.training.graph import Score, Totals
@@ -50,7 +50,7 @@ class Session:
         self._stop = stop
         self._dataset = data.load(run.dataset_dir)
         layers(self._spec.model, self._dataset.image_shape, len(self._dataset.classes))
-        self._learner = Learner(self._spec, self._dataset)
+        self._learner = self._make_learner(precision.resolve(self._spec.precision))
         self._writer = Writer(run.work_dir / "checkpoints", self._spec, self._dataset.version, send)
         self._position = Position()
         self._history: list[Epoch] = []
@@ -108,7 +108,7 @@ class Session:
                 parameters=learner.model.count_params(),
                 layers=models.summarise(learner.model),
                 device=runtime.device(),
-                precision=self._spec.precision,
+                precision=self._precision,
                 versions=runtime.versions(),
                 resumed_from=resumed_from,
                 rejected_checkpoints=rejected,
@@ -117,7 +117,13 @@ class Session:
         for epoch in self._history:
             self._send(epoch.model_copy(update={"replayed": True}))
 
+    def _make_learner(self, resolved: str) -> Learner:
+        self._precision = resolved
+        return Learner(self._spec.model_copy(update={"precision": resolved}), self._dataset)
+
     def _resume(self, state: State) -> None:
+        if state.precision != self._precision:  # begun on another kind of device
+            self._learner = self._make_learner(state.precision)
         self._learner.restore(state)
         self._position = replace(state.position)
         self._history = state.history
@@ -133,23 +139,23 @@ class Session:
     def _train(self) -> None:
         """Do the steps of the epoch that are left."""
         position = self._position
-        rate = learning_rate(self._spec, position.epoch)
         steps = self._learner.steps_per_epoch
-        rows = self._learner.order(position.epoch) if position.step < steps else None
+        if position.step == steps:
+            return
+        plan = self._learner.plan(position.epoch, self._history)
         while position.step < steps:
             self._look_up()
             stop = min(position.step + self._train_pace.steps, steps)
             started = time.perf_counter()
             step, totals = self._learner.training.run(
-                rows,
-                rate,
+                plan,
                 Totals(position.loss, position.correct, position.images),
                 start=position.step,
                 stop=stop,
             )
             seconds = time.perf_counter() - started
             if not math.isfinite(totals.loss):
-                raise diverged(epoch=position.epoch, step=step, learning_rate=rate)
+                raise diverged(epoch=position.epoch, step=step, learning_rate=self._rate_of(step))
             images = totals.images - position.images
             self._train_pace.record(step - position.step, seconds)
             position.step, position.train_seconds = step, position.train_seconds + seconds
@@ -175,7 +181,7 @@ class Session:
 
     def _close_epoch(self, score: Score) -> None:
         position, spec = self._position, self._spec
-        rate = learning_rate(spec, position.epoch)
+        rate = self._rate_of(position.step)
         if not math.isfinite(score.loss):
             raise diverged(epoch=position.epoch, step=position.step, learning_rate=rate)
         epoch = Epoch(
@@ -224,6 +230,16 @@ class Session:
             )
         )
 
+    def _rate_of(self, step: int) -> float:
+        """Return the learning rate of a step of the epoch in progress, counted from 1."""
+        return learning_rate(
+            self._spec,
+            self._position.epoch,
+            step=step - 1,
+            steps=self._learner.steps_per_epoch,
+            history=self._history,
+        )
+
     def _look_up(self) -> None:
         """Between two calls of an inner loop: stop or save, if it is time to."""
         if self._stop.is_set():
@@ -240,6 +256,7 @@ class Session:
         self._writer.submit(
             State(
                 position=self._saved,
+                precision=self._precision,
                 history=list(self._history),
                 model=self._learner.weights(),
                 optimizer=self._learner.optimizer_state(),
@@ -258,7 +275,7 @@ class Session:
             steps=self._learner.steps_per_epoch,
             train_accuracy=position.correct / position.images,
             train_loss=position.loss / position.images,
-            learning_rate=learning_rate(self._spec, position.epoch),
+            learning_rate=self._rate_of(position.step),
             images_per_second=images_per_second,
         )
 

@@ -5,12 +5,12 @@ No state of their own, so a resumed job decides as an undisturbed one. Epochs co
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from shared.protocol import Epoch
 from shared.spec.job import JobSpec
+from shared.spec.monitors import improvements
 from shared.spec.stopping import AccuracyDrop, NoStopping, Patience
 
 
@@ -73,14 +73,10 @@ def _patience(rule: Patience, history: Sequence[Epoch]) -> str | None:
 
 def _last_improvement(rule: Patience, history: Sequence[Epoch]) -> int | None:
     """Return the last watched epoch better than the best before it by more than `min_delta`."""
-    better = operator.gt if rule.monitor.endswith("accuracy") else operator.lt
-    margin = rule.min_delta if better is operator.gt else -rule.min_delta
-    best: tuple[int, float] | None = None
-    for epoch in history[rule.start_from_epoch - 1 :]:
-        value = getattr(epoch, rule.monitor)
-        if best is None or better(value - margin, best[1]):
-            best = epoch.epoch, value
-    return best[0] if best else None
+    watched = history[rule.start_from_epoch - 1 :]
+    improved = improvements(rule.monitor, rule.min_delta, watched)
+    better = [epoch.epoch for epoch, better in zip(watched, improved, strict=True) if better]
+    return better[-1] if better else None
 
 
 _RULES: dict[str, Callable[[Any, Sequence[Epoch]], str | None]] = {

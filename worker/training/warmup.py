@@ -31,5 +31,5 @@ def warm_up() -> None:
     images = np.zeros((_IMAGES, 8, 8, 1), np.uint8)
     labels = np.zeros(_IMAGES, np.int64)
     learner = Learner(spec, Dataset("", ["0", "1"], images, labels, images, labels))
-    learner.training.run(learner.order(1), 0.1, Totals(), start=0, stop=learner.steps_per_epoch)
+    learner.training.run(learner.plan(1), Totals(), start=0, stop=learner.steps_per_epoch)
     learner.score_test()

@@ -30,14 +30,20 @@ def test_hello_world_is_the_tutorial_exactly() -> None:
 
     assert spec["dataset"] == {"name": "mnist", "version": None}
     assert (spec["train_fraction"], spec["evaluate_on"]) == (1.0, "test")
-    assert spec["preprocessing"] == {"scale": "raw"}
+    assert spec["preprocessing"] == {"scale": "raw", "augmentation": {"kind": "none"}}
     assert spec["model"] == {
         "kind": "shallow_cnn",
         "filters": 28,
         "kernel_size": 3,
         "dense_units": 128,
     }
-    assert spec["optimizer"] == {"kind": "sgd", "momentum": 0.0, "nesterov": False}
+    assert spec["optimizer"] == {
+        "kind": "sgd",
+        "momentum": 0.0,
+        "nesterov": False,
+        "weight_decay": 0.0,
+        "clip_norm": None,
+    }
     assert (spec["learning_rate"], spec["batch_size"]) == (0.001, 100)
     assert spec["schedule"] == {"kind": "exponential", "rate": 0.9}
     assert spec["early_stopping"] == {"kind": "accuracy_drop"}

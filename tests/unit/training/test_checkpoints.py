@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from shared.protocol import Checkpoint, Epoch
 from shared.spec import JobSpec
-from shared.spec.job import Resources
+from shared.spec.augmentation import Shift
+from shared.spec.job import Preprocessing, Resources
 from worker.training import checkpoints
 from worker.training.checkpoints import Position, State, Unusable, Writer, read, write
 
@@ -35,7 +37,7 @@ def state_at(epoch: int, step: int = 0, **changes: Any) -> State:
         "best": [np.ones((2, 3), np.float32), np.array([3, 4], np.int64)],
     }
     position = Position(epoch=epoch, step=step, loss=0.1 + 0.2, correct=7, images=9)
-    return State(position=position, history=[EPOCH], **{**parts, **changes})
+    return State(position, "float32", [EPOCH], **{**parts, **changes})
 
 
 def test_what_is_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
@@ -44,6 +46,7 @@ def test_what_is_written_is_read_to_the_last_bit(tmp_path: Path) -> None:
     write(path, written, SPEC, "v1")
     found = read(path, SPEC, "v1")
     assert found.position == written.position
+    assert found.precision == written.precision
     assert found.history == written.history
     for part in ("model", "optimizer", "best"):
         ours, theirs = getattr(written, part), getattr(found, part)
@@ -61,9 +64,24 @@ def test_only_what_decides_the_numbers_binds_a_checkpoint_to_its_job(tmp_path: P
     read(tmp_path / "one.npz", elsewhere, "v1")
 
 
+def test_a_field_that_is_newer_than_the_checkpoint_counts_by_its_default(tmp_path: Path) -> None:
+    path = tmp_path / "one.npz"
+    write(path, state_at(1), SPEC, "v1")
+    with np.load(path) as members:
+        arrays = {name: members[name] for name in members.files}
+    meta = json.loads(arrays["meta"].tobytes())
+    del meta["spec"]["preprocessing"]["augmentation"]
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    np.savez(path, **arrays)
+    read(path, SPEC, "v1")
+    shifted = SPEC.model_copy(update={"preprocessing": Preprocessing(augmentation=Shift())})
+    with pytest.raises(Unusable, match="preprocessing"):
+        read(path, shifted, "v1")
+
+
 @pytest.mark.parametrize(
     ("spec", "version", "word"),
-    [(JobSpec(seed=1), "v1", "spec"), (SPEC, "v2", "dataset")],
+    [(JobSpec(seed=1), "v1", "seed differ"), (SPEC, "v2", "dataset")],
 )
 def test_a_checkpoint_of_another_job_is_refused(
     tmp_path: Path, spec: JobSpec, version: str, word: str

@@ -11,9 +11,11 @@ import pytest
 import tensorflow as tf
 
 from shared.spec import JobSpec
+from shared.spec.augmentation import Affine, Shift
 from shared.spec.job import Preprocessing
 from shared.spec.models import DeepCnn, LeNet5, Mlp, Model, ShallowCnn
 from shared.spec.optimizers import Adam, Optimizer, Sgd
+from shared.spec.schedules import OneCycle, learning_rate
 from worker.training.data import Dataset
 from worker.training.graph import Score, Totals
 from worker.training.learner import Learner
@@ -27,20 +29,21 @@ SMALL: list[Model] = [
 
 
 def spec_of(model: Model, optimizer: Optimizer | None = None, **changes: Any) -> JobSpec:
-    return JobSpec(
+    spec = JobSpec(
         model=model,
         optimizer=optimizer or Adam(),
         batch_size=64,
+        learning_rate=0.01,
         preprocessing=Preprocessing(scale="unit"),
-        **changes,
     )
+    return spec.model_copy(update=changes)
 
 
 def train(learner: Learner, calls: list[int]) -> Totals:
     """Train the first epoch in calls that end at these steps."""
-    rows, start, totals = learner.order(1), 0, Totals()
+    plan, start, totals = learner.plan(1), 0, Totals()
     for stop in calls:
-        start, totals = learner.training.run(rows, 0.01, totals, start=start, stop=stop)
+        start, totals = learner.training.run(plan, totals, start=start, stop=stop)
         assert start == stop
     return totals
 
@@ -69,7 +72,7 @@ def test_an_epoch_is_that_of_plain_keras(
 
     totals = train(learner, [8])
 
-    order = learner.order(1).numpy()
+    order = learner.plan(1).rows.numpy()
     losses = []
     for first in range(0, 500, 64):
         rows = order[first : first + 64]
@@ -140,23 +143,63 @@ def test_training_ends_at_the_very_step_whose_loss_is_not_finite(
     calls: list[int], dataset: Dataset
 ) -> None:
     learner = Learner(spec_of(Mlp(hidden_units=[8]), Sgd()), dataset)
-    rows = learner.order(1)
+    plan = learner.plan(1)
     poisoned = 5  # the first step that sees the poisoned image
     images = learner.training._data.images.numpy().astype(np.float32)
-    images[rows.numpy()[(poisoned - 1) * 64], 14, 14, 0] = math.inf
+    images[plan.rows.numpy()[(poisoned - 1) * 64], 14, 14, 0] = math.inf
     learner.training._data.images = tf.constant(images)
     start, totals = 0, Totals()
     for stop in calls:
-        start, totals = learner.training.run(rows, 0.01, totals, start=start, stop=stop)
+        start, totals = learner.training.run(plan, totals, start=start, stop=stop)
     assert start == poisoned
     assert not math.isfinite(totals.loss)
 
 
 def test_sums_are_exact_where_float32_would_not_be(dataset: Dataset) -> None:
     learner = Learner(spec_of(Mlp(hidden_units=[8])), dataset)
-    rows = learner.order(1)
+    plan = learner.plan(1)._replace(rates=tf.zeros([8]))
     many = Totals(loss=2.0**30, correct=2**40, images=2**41)
-    _, totals = learner.training.run(rows, 0.0, many, start=0, stop=1)
-    _, alone = learner.training.run(rows, 0.0, Totals(), start=0, stop=1)
+    _, totals = learner.training.run(plan, many, start=0, stop=1)
+    _, alone = learner.training.run(plan, Totals(), start=0, stop=1)
     assert totals.loss - 2.0**30 == pytest.approx(alone.loss, rel=1e-6)
     assert (totals.correct - 2**40, totals.images - 2**41) == (alone.correct, 64)
+
+
+def test_every_step_takes_its_own_rate(dataset: Dataset) -> None:
+    """With rates of nothing but one, only that step changes the weights."""
+    learner = Learner(spec_of(Mlp(hidden_units=[8]), Sgd()), dataset)
+    rates = np.zeros(8, np.float32)
+    rates[5] = 0.1
+    plan = learner.plan(1)._replace(rates=tf.constant(rates))
+    changed = []
+    for step in range(8):
+        before = learner.weights()[0]
+        learner.training.run(plan, Totals(), start=step, stop=step + 1)
+        changed.append(not np.array_equal(before, learner.weights()[0]))
+    assert changed == [False] * 5 + [True] + [False] * 2
+
+
+def test_a_smooth_schedule_reaches_the_graph_step_by_step(dataset: Dataset) -> None:
+    spec = spec_of(Mlp(hidden_units=[8]), epochs=3, schedule=OneCycle())
+    rates = Learner(spec, dataset).plan(2).rates.numpy()
+    expected = [learning_rate(spec, 2, step=step, steps=8) for step in range(8)]
+    np.testing.assert_array_equal(rates, np.array(expected, np.float32))
+    assert len(set(rates)) == 8
+
+
+@pytest.mark.parametrize("augmentation", [Shift(pixels=2), Affine(flip=True)], ids=lambda a: a.kind)
+def test_augmentation_does_not_depend_on_how_steps_are_divided_into_calls(
+    augmentation: Any, dataset: Dataset
+) -> None:
+    preprocessing = Preprocessing(scale="unit", augmentation=augmentation)
+
+    def outcome(calls: list[int]) -> tuple[Totals, list[bytes]]:
+        spec = spec_of(Mlp(hidden_units=[8]), preprocessing=preprocessing)
+        learner = Learner(spec, dataset)
+        totals = train(learner, calls)
+        return totals, [array.tobytes() for array in learner.weights()]
+
+    whole = outcome([8])
+    assert outcome([1, 4, 7, 8]) == whole
+    plain = Learner(spec_of(Mlp(hidden_units=[8])), dataset)
+    assert train(plain, [8]).loss != whole[0].loss

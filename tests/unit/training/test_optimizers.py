@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from shared.spec.optimizers import Adam, Optimizer, Sgd
+from shared.spec.optimizers import Adam, AdamW, Optimizer, RmsProp, Sgd
 from worker.training.optimizers import make
 
 Array = npt.NDArray[np.float64]
@@ -43,6 +43,16 @@ def by_formula_adam(settings: Adam) -> Iterator[Array]:
         yield weight
 
 
+def by_formula_rmsprop(settings: RmsProp) -> Iterator[Array]:
+    weight, square, velocity = START.copy(), np.zeros_like(START), np.zeros_like(START)
+    for gradient, rate in zip(GRADIENTS, RATES, strict=True):
+        square = settings.rho * square + (1 - settings.rho) * gradient**2
+        step = rate * gradient / np.sqrt(square + settings.epsilon)
+        velocity = settings.momentum * velocity + step
+        weight = weight - velocity
+        yield weight
+
+
 def by_keras(optimizer: keras.optimizers.Optimizer) -> Iterator[Array]:
     weight = keras.Variable(START.astype(np.float32))
     for gradient, rate in zip(GRADIENTS, RATES, strict=True):
@@ -65,6 +75,12 @@ CASES: list[tuple[Optimizer, Callable[[Any], Iterator[Array]], Callable[[], Any]
         by_formula_adam,
         lambda: keras.optimizers.Adam(beta_1=0.7, beta_2=0.95, epsilon=1e-3),
     ),
+    (RmsProp(), by_formula_rmsprop, keras.optimizers.RMSprop),
+    (
+        RmsProp(momentum=0.8, rho=0.7, epsilon=1e-3),
+        by_formula_rmsprop,
+        lambda: keras.optimizers.RMSprop(momentum=0.8, rho=0.7, epsilon=1e-3),
+    ),
 ]
 
 
@@ -83,8 +99,68 @@ def test_every_step_is_that_of_the_formula_and_of_keras(
         np.testing.assert_allclose(weight.numpy(), theirs, rtol=1e-5, atol=1e-6)
 
 
+KERAS: dict[str, Callable[..., Any]] = {
+    "sgd": keras.optimizers.SGD,
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "rmsprop": keras.optimizers.RMSprop,
+}
+
+
 @pytest.mark.parametrize(
-    ("settings", "variables"), [(Sgd(), 0), (Sgd(momentum=0.5), 2), (Adam(), 5)], ids=str
+    "settings",
+    [
+        Sgd(weight_decay=0.3),
+        Adam(weight_decay=0.3),
+        AdamW(),
+        AdamW(weight_decay=0.2, clip_norm=1.5),
+        RmsProp(weight_decay=0.3, clip_norm=0.5),
+        Sgd(clip_norm=0.1),
+    ],
+    ids=str,
+)
+def test_decay_and_clipping_are_those_of_keras_without_the_biases(settings: Optimizer) -> None:
+    random = np.random.default_rng(5)
+    start = [random.normal(size=shape).astype(np.float32) for shape in ((3, 2), (2,))]
+    weights = [tf.Variable(array) for array in start]
+    theirs = [keras.Variable(array, name=f"weight_{array.ndim}") for array in start]
+    optimizer = KERAS[settings.kind](
+        0.1, weight_decay=settings.weight_decay or None, global_clipnorm=settings.clip_norm
+    )
+    if settings.weight_decay:
+        optimizer.exclude_from_weight_decay(var_list=[theirs[1]])
+    updater = make(settings, weights)
+    for _ in range(STEPS):
+        gradients = [tf.constant(random.normal(size=a.shape), tf.float32) for a in start]
+        updater.apply(gradients, tf.constant(0.1))
+        optimizer.apply(gradients, theirs)
+        for ours, other in zip(weights, theirs, strict=True):
+            np.testing.assert_allclose(ours.numpy(), other.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_decay_by_its_formula() -> None:
+    """Where the gradient is nothing, only decay is left: w (1 - rate x decay) each step."""
+    kernel, bias = tf.Variable([[2.0, -4.0]]), tf.Variable([3.0, 3.0])
+    updater = make(Sgd(weight_decay=0.5), [kernel, bias])
+    for _ in range(3):
+        updater.apply([tf.zeros([1, 2]), tf.zeros([2])], tf.constant(0.1))
+    np.testing.assert_allclose(kernel.numpy(), [[2.0 * 0.95**3, -4.0 * 0.95**3]], rtol=1e-6)
+    np.testing.assert_array_equal(bias.numpy(), [3.0, 3.0])
+
+
+def test_a_gradient_shorter_than_the_clip_is_left_alone_and_a_longer_one_is_cut() -> None:
+    weight = tf.Variable([[0.0, 0.0]])
+    updater = make(Sgd(clip_norm=5.0), [weight])
+    updater.apply([tf.constant([[1.5, 2.0]])], tf.constant(1.0))
+    np.testing.assert_allclose(weight.numpy(), [[-1.5, -2.0]], rtol=1e-6)
+    updater.apply([tf.constant([[30.0, 40.0]])], tf.constant(1.0))
+    np.testing.assert_allclose(weight.numpy(), [[-4.5, -6.0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables"),
+    [(Sgd(), 0), (Sgd(momentum=0.5), 2), (Adam(), 5), (AdamW(), 5), (RmsProp(), 4)],
+    ids=str,
 )
 def test_the_state_is_what_a_checkpoint_must_hold(settings: Optimizer, variables: int) -> None:
     weights = [tf.Variable(tf.ones([2])), tf.Variable(tf.ones([3, 1]))]

@@ -23,8 +23,8 @@ def test_presets_are_complete_specs(client: FlaskClient) -> None:
     ("path", "field", "kinds"),
     [
         ("models", "model", {"shallow_cnn", "deep_cnn", "mlp", "lenet5"}),
-        ("optimizers", "optimizer", {"sgd", "adam"}),
-        ("schedules", "schedule", {"constant", "exponential"}),
+        ("optimizers", "optimizer", {"sgd", "adam", "adamw", "rmsprop"}),
+        ("schedules", "schedule", {"constant", "exponential", "step", "cosine", "warmup_cosine", "one_cycle", "plateau"}),
     ],
 )
 def test_every_kind_can_be_used_with_its_defaults(

@@ -32,7 +32,7 @@ function show(answer) {
   state.className = "side-state";
   state.textContent = "";
   showLayers(answer.layers, answer.parameters);
-  showRates(answer.learning_rates);
+  showRates(answer);
 }
 
 function showStale(problem) {
@@ -56,15 +56,21 @@ function showLayers(layers, parameters) {
   }));
 }
 
-function showRates(rates) {
-  const top = Math.max(...rates);
-  const points = rates.length > 1 ? rates : [rates[0], rates[0]];
+function showRates({ learning_rates: rates, learning_rate_curve: curve, spec }) {
+  const top = Math.max(...curve);
+  const points = curve.length > 1 ? curve : [curve[0], curve[0]];
   const line = points.map((rate, index) => `${((300 * index) / (points.length - 1)).toFixed(2)},${(82 - 78 * (rate / top)).toFixed(2)}`);
   form.querySelector(".rates-line").setAttribute("d", `M${line.join("L")}`);
   form.querySelector(".rates-area").setAttribute("d", `M0,84L${line.join("L")}L300,84Z`);
-  const [first, last] = [figure(rates[0], 4), figure(rates.at(-1), 4)];
-  const same = first === last;
-  form.querySelector("[data-rates-words]").textContent = same ? first : `${first} to ${last}`;
-  form.querySelector("[data-rates] title").textContent = same ? `Learning rate ${first} in every epoch` : `Learning rate from ${first} in epoch 1 to ${last} in epoch ${rates.length}`;
+  const words = rateWords(curve, top, spec.schedule);
+  form.querySelector("[data-rates-words]").textContent = words;
+  form.querySelector("[data-rates] title").textContent = `Learning rate over ${count(rates.length)} epochs: ${words}`;
   form.querySelector("[data-rates-end]").textContent = `epoch ${count(rates.length)}`;
+}
+
+function rateWords(curve, top, schedule) {
+  const [first, last, peak] = [curve[0], curve.at(-1), top].map((rate) => figure(rate, 4));
+  if (schedule.kind === "plateau") return `${first}, × ${figure(schedule.factor, 3)} when stuck`;
+  if (first === last && first === peak) return first;
+  return peak === first || peak === last ? `${first} to ${last}` : `${first}, ${peak}, ${last}`;
 }
