@@ -79,6 +79,42 @@ def test_the_panel_previews_layers_and_learning_rate(open_page: OpenPage) -> Non
     expect(page.locator("[data-rates-words]")).to_have_text("0.001 to 0.00081")
 
 
+@pytest.mark.parametrize(
+    ("kind", "words", "peak"),
+    [
+        ("constant", "0.001", 0.0),
+        ("step", "0.001 to 0.0001", 0.0),
+        ("cosine", "0.001 to 0", 0.0),
+        ("warmup_cosine", "0.0001 → 0.001 → 0", 0.083),
+        ("one_cycle", "0.00004 → 0.001 → 4e-9", 0.3),
+        ("plateau", "0.001, × 0.2 when stuck", 0.0),
+    ],
+)
+def test_every_schedule_is_drawn_for_the_chosen_epochs(
+    kind: str, words: str, peak: float, open_page: OpenPage
+) -> None:
+    page = open_page("/jobs/new")
+    field(page, "spec.epochs").fill("12")
+    field(page, "spec.schedule.kind").select_option(kind)
+    expect(page.locator("[data-rates-words]")).to_have_text(words)
+    expect(page.locator("[data-rates-end]")).to_have_text("epoch 12")
+    path = page.locator(".rates-line").get_attribute("d") or ""
+    points = [tuple(map(float, pair.split(","))) for pair in path[1:].split("L")]
+    highest = min(points, key=lambda point: (point[1], point[0]))
+    assert highest[0] / 300 == pytest.approx(peak, abs=0.01)
+
+
+def test_augmentation_is_chosen_with_its_own_fields(open_page: OpenPage, watch: Any) -> None:
+    watch.expected.append("422")
+    page = open_page("/jobs/new")
+    expect(page.get_by_label("Turn by up to")).to_be_hidden()
+    field(page, "spec.preprocessing.augmentation.kind").select_option("affine")
+    turn = page.get_by_label("Turn by up to")
+    expect(turn).to_be_visible()
+    turn.fill("270")
+    expect(page.locator("[data-state]")).to_contain_text("Turn by up to")
+
+
 def test_errors_stand_beside_their_fields_and_nothing_is_lost(
     open_page: OpenPage, watch: Any
 ) -> None:

@@ -120,7 +120,13 @@ def test_the_jobs_hold_every_kind_and_every_model_meets_every_choice() -> None:
     ):
         assert set(get_args(get_args(union)[0])) == {type(choice) for choice in choices}
     assert {job[2].kind for job in JOBS} == {schedule.kind for schedule in SCHEDULES}
-    for place, others in ((1, OPTIMIZERS), (3, STOPPINGS), (4, PRECISIONS), (5, SCALES), (6, AUGMENTATIONS)):
+    for place, others in (
+        (1, OPTIMIZERS),
+        (3, STOPPINGS),
+        (4, PRECISIONS),
+        (5, SCALES),
+        (6, AUGMENTATIONS),
+    ):
         met = [(job[0], job[place]) for job in JOBS]
         assert all(pair in met for pair in product(MODELS, others))
 

@@ -24,7 +24,11 @@ def test_presets_are_complete_specs(client: FlaskClient) -> None:
     [
         ("models", "model", {"shallow_cnn", "deep_cnn", "mlp", "lenet5"}),
         ("optimizers", "optimizer", {"sgd", "adam", "adamw", "rmsprop"}),
-        ("schedules", "schedule", {"constant", "exponential", "step", "cosine", "warmup_cosine", "one_cycle", "plateau"}),
+        (
+            "schedules",
+            "schedule",
+            {"constant", "exponential", "step", "cosine", "warmup_cosine", "one_cycle", "plateau"},
+        ),
     ],
 )
 def test_every_kind_can_be_used_with_its_defaults(

@@ -72,5 +72,5 @@ function rateWords(curve, top, schedule) {
   const [first, last, peak] = [curve[0], curve.at(-1), top].map((rate) => figure(rate, 4));
   if (schedule.kind === "plateau") return `${first}, × ${figure(schedule.factor, 3)} when stuck`;
   if (first === last && first === peak) return first;
-  return peak === first || peak === last ? `${first} to ${last}` : `${first}, ${peak}, ${last}`;
+  return peak === first || peak === last ? `${first} to ${last}` : `${first} → ${peak} → ${last}`;
 }
