@@ -17,9 +17,8 @@ def _weight_decay(default: float = 0.0, *, advanced: bool = True) -> Any:
     return spec_field(
         default,
         title="Weight decay",
-        description="Each step takes learning rate x this x weight off every weight, apart from "
-        "the gradient (decoupled, Loshchilov and Hutter, 2017). Biases and the scales of "
-        "normalisation stay as they are.",
+        description="Each step shrinks every weight by learning rate x this, apart from the "
+        "gradient. Biases and normalisation are left alone.",
         ge=0,
         le=1,
         advanced=advanced,

@@ -1,4 +1,4 @@
-"""The inner loops, as TensorFlow graphs: many steps a call, over data that lie on the device.
+"""The inner loops, as TensorFlow graphs: many steps a call, over images that the call is given.
 
 Owns what one step and one evaluation compute. When to call, and for how many steps, is the outer
 loop's to decide: the numbers do not depend on it. Without XLA (`jit_compile=False`), on every
@@ -18,9 +18,9 @@ import tensorflow as tf
 from shared.spec.augmentation import Augmentation
 from worker.training.augmentation import augment
 from worker.training.backward import arranged
-from worker.training.data import Images, Labels
 from worker.training.optimizers import Updater
 from worker.training.sampling import Rows
+from worker.training.source import Order, Source
 
 
 class Totals(NamedTuple):
@@ -65,12 +65,12 @@ class Plan(NamedTuple):
 
     Attributes:
         epoch: counted from 1.
-        rows: the images in training order, int32 [N], on the device.
+        order: the images in training order.
         rates: learning rate of each step, float32 [steps], on the device.
     """
 
     epoch: int
-    rows: Any
+    order: Order
     rates: Any
 
 
@@ -79,6 +79,7 @@ class Plan(NamedTuple):
 _STEPS_AT_ONCE = 2
 
 # Signatures of the graphs: with them, a graph is traced once whatever it is called with.
+_LABELS = tf.TensorSpec([None], tf.int32)
 _ROWS = tf.TensorSpec([None], tf.int32)
 _RATES = tf.TensorSpec([None], tf.float32)
 _COUNT = tf.TensorSpec([], tf.int32)
@@ -90,31 +91,12 @@ _TOTALS = (
 )
 
 
-class ImageSet:
-    """Images and labels on the device.
-
-    Args:
-        images: uint8 [N, H, W, C], 0 to 255; a quarter of the memory that float32 would take.
-        labels: int64 [N].
-    """
-
-    def __init__(self, images: Images, labels: Labels) -> None:
-        self.images = tf.constant(images)
-        self.labels = tf.constant(labels.astype(np.int32))
-
-    def batch(self, rows: Any) -> tuple[Any, Any]:
-        """Return images float32 [n, H, W, C], 0 to 255, and labels int32 [n] of some rows."""
-        images = tf.cast(tf.gather(self.images, rows), tf.float32)
-        return images, tf.gather(self.labels, rows)
-
-
 class TrainingLoop:
     """Steps of gradient descent over batches of a given order of rows.
 
     Args:
         model: ends in a dense softmax layer; see `worker.training.models`.
         updater: changes the model's weights.
-        data: the training images.
         batch_size: images a step; an epoch's last step takes what is left.
         augmentation: what happens to the images.
         seed: the job's seed.
@@ -124,7 +106,6 @@ class TrainingLoop:
         self,
         model: Any,
         updater: Updater,
-        data: ImageSet,
         *,
         batch_size: int,
         augmentation: Augmentation,
@@ -133,7 +114,7 @@ class TrainingLoop:
         self._logits = Logits(model)
         self._weights = [weight.value for weight in model.trainable_variables]
         self._updater = updater
-        self._data = data
+        self._images = _images_of(model)
         self._batch_size = batch_size
         self._augmentation = augmentation
         self._seed = seed
@@ -151,19 +132,39 @@ class TrainingLoop:
             Steps of the epoch done, and the sums over them. Fewer steps than asked for: the
             last one's loss was not finite.
         """
-        odd = (stop - start) % _STEPS_AT_ONCE
-        for steps, until in ((_STEPS_AT_ONCE, stop - odd), (1, stop)):
-            if start < until and math.isfinite(totals.loss):
-                end, loss, correct, images = self._graphs[steps](
-                    plan.rows, plan.rates, plan.epoch, start, until, *totals
-                )
-                start, totals = int(end), Totals(float(loss), int(correct), int(images))
+        while start < stop and math.isfinite(totals.loss):
+            part = plan.order.part(start)
+            end = min(stop, part.stop)
+            odd = (end - start) % _STEPS_AT_ONCE
+            steps, until = (1, end) if end - start == odd else (_STEPS_AT_ONCE, end - odd)
+            done, loss, correct, images = self._graphs[steps](
+                part.images,
+                part.labels,
+                part.rows,
+                part.start,
+                plan.rates,
+                plan.epoch,
+                start,
+                until,
+                *totals,
+            )
+            start, totals = int(done), Totals(float(loss), int(correct), int(images))
         return start, totals
 
     def _graph(self, steps_at_once: int) -> Any:
         """Return the function that trains in rounds of `steps_at_once` steps."""
 
-        def train(rows: Any, rates: Any, epoch: Any, start: Any, stop: Any, *totals: Any) -> Any:
+        def train(
+            images: Any,
+            labels: Any,
+            rows: Any,
+            part_start: Any,
+            rates: Any,
+            epoch: Any,
+            start: Any,
+            stop: Any,
+            *totals: Any,
+        ) -> Any:
             def goes_on(step: Any, loss: Any, *_: Any) -> Any:
                 return (step < stop) & tf.math.is_finite(loss)
 
@@ -173,19 +174,23 @@ class TrainingLoop:
                     # Only steps before which all was well count: the last is the one that broke.
                     step += tf.cast(tf.math.is_finite(totals[0]), tf.int32)
                     here = first_step + number
-                    first = here * self._batch_size
-                    images, labels = self._data.batch(rows[first : first + self._batch_size])
-                    images = augment(
-                        self._augmentation, images, seed=self._seed, epoch=epoch, step=here
+                    first = (here - part_start) * self._batch_size
+                    batch = _batch(images, labels, rows[first : first + self._batch_size])
+                    augmented = augment(
+                        self._augmentation, batch[0], seed=self._seed, epoch=epoch, step=here
                     )
-                    totals = self._step(images, labels, rates[here], totals)
+                    totals = self._step(augmented, batch[1], rates[here], totals)
                 return step, *totals
 
             return tf.while_loop(goes_on, body, (start, *totals), parallel_iterations=1)
 
         return tf.function(
             train,
-            input_signature=[_ROWS, _RATES, _COUNT, _COUNT, _COUNT, *_TOTALS],
+            input_signature=[
+                *(self._images, _LABELS, _ROWS, _COUNT),
+                *(_RATES, _COUNT, _COUNT, _COUNT),
+                *_TOTALS,
+            ],
             autograph=False,
             jit_compile=False,
         )
@@ -204,7 +209,7 @@ class EvaluationLoop:
 
     Args:
         model: as for `TrainingLoop`.
-        data: the images.
+        source: the images.
         rows: the rows to score.
         classes: number of classes.
         batch_size: images a batch.
@@ -215,18 +220,20 @@ class EvaluationLoop:
     """
 
     def __init__(
-        self, model: Any, data: ImageSet, rows: Rows, *, classes: int, batch_size: int
+        self, model: Any, source: Source, rows: Rows, *, classes: int, batch_size: int
     ) -> None:
         self._logits = Logits(model)
-        self._data = data
-        self._rows = tf.constant(rows)
+        self._order = source.order(rows, batch_size)
         self._classes = classes
         self._batch_size = batch_size
         self.images = len(rows)
         self.batches = -(-len(rows) // batch_size)
         self._score = tf.function(
             self._trace_score,
-            input_signature=[_COUNT, _COUNT, _LOSS, tf.TensorSpec([classes, classes], tf.int64)],
+            input_signature=[
+                *(_images_of(model), _LABELS, _ROWS, _COUNT),
+                *(_COUNT, _COUNT, _LOSS, tf.TensorSpec([classes, classes], tf.int64)),
+            ],
             autograph=False,
             jit_compile=False,
         )
@@ -237,20 +244,36 @@ class EvaluationLoop:
 
     def run(self, score: Score, *, start: int, stop: int) -> Score:
         """Score the batches `start` to `stop` - 1; return `score` with them added."""
-        loss, matrix = self._score(start, stop, *score)
-        return Score(float(loss), matrix.numpy())
+        while start < stop:
+            part = self._order.part(start)
+            end = min(stop, part.stop)
+            loss, matrix = self._score(
+                part.images, part.labels, part.rows, part.start, start, end, *score
+            )
+            start, score = end, Score(float(loss), matrix.numpy())
+        return score
 
-    def _trace_score(self, start: Any, stop: Any, loss: Any, matrix: Any) -> Any:
+    def _trace_score(
+        self,
+        images: Any,
+        labels: Any,
+        rows: Any,
+        part_start: Any,
+        start: Any,
+        stop: Any,
+        loss: Any,
+        matrix: Any,
+    ) -> Any:
         def goes_on(batch: Any, *_: Any) -> Any:
             return batch < stop
 
         def body(batch: Any, loss: Any, matrix: Any) -> Any:
-            first = batch * self._batch_size
-            images, labels = self._data.batch(self._rows[first : first + self._batch_size])
-            logits = self._logits(images, training=False)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            first = (batch - part_start) * self._batch_size
+            chosen, truth = _batch(images, labels, rows[first : first + self._batch_size])
+            logits = self._logits(chosen, training=False)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
             predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
-            counts = tf.math.confusion_matrix(labels, predictions, self._classes, dtype=tf.int64)
+            counts = tf.math.confusion_matrix(truth, predictions, self._classes, dtype=tf.int64)
             return batch + 1, loss + _sum(losses), matrix + counts
 
         return tf.while_loop(goes_on, body, (start, loss, matrix), parallel_iterations=1)[1:]
@@ -271,6 +294,16 @@ class Logits:
         """Return logits float32 [n, classes] of images float32 [n, H, W, C], 0 to 255."""
         features = tf.cast(self._body(images, training=training), tf.float32)
         return tf.matmul(features, self._head.kernel.value) + self._head.bias.value
+
+
+def _images_of(model: Any) -> Any:
+    """Return the signature of the images that a model takes, as they are stored."""
+    return tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)
+
+
+def _batch(images: Any, labels: Any, rows: Any) -> tuple[Any, Any]:
+    """Return images float32 [n, H, W, C], 0 to 255, and labels int32 [n] of some rows."""
+    return tf.cast(tf.gather(images, rows), tf.float32), tf.gather(labels, rows)
 
 
 def _add(totals: Any, losses: Any, logits: Any, labels: Any) -> Any:

@@ -19,8 +19,9 @@ from shared.spec.schedules import changes_within_an_epoch, learning_rate
 from worker.training import data, models, optimizers, sampling
 from worker.training.checkpoints import Arrays, State, Unusable
 from worker.training.data import Dataset
-from worker.training.graph import EvaluationLoop, ImageSet, Plan, Score, TrainingLoop
+from worker.training.graph import EvaluationLoop, Plan, Score, TrainingLoop
 from worker.training.precision import ScaledUpdater
+from worker.training.source import Source, open_source, room_for_data
 
 _EVALUATION_BATCH = 1000
 
@@ -31,6 +32,7 @@ class Learner:
     Args:
         spec: the job's spec; its precision must be one that `auto` can become.
         dataset: the data set it names.
+        room: bytes of images that may lie on the device; more are read from their files.
 
     Attributes:
         model: the Keras model.
@@ -40,26 +42,26 @@ class Learner:
         steps_per_epoch: steps an epoch, a smaller last one included.
     """
 
-    def __init__(self, spec: JobSpec, dataset: Dataset) -> None:
+    def __init__(self, spec: JobSpec, dataset: Dataset, *, room: int | None = None) -> None:
         self._spec = spec
         self._dataset = dataset
         self._rows, held_out = sampling.split(spec, dataset.y_train)
         self.train_images = len(self._rows)
         self.steps_per_epoch = -(-self.train_images // spec.batch_size)
-        train_set = ImageSet(dataset.x_train, dataset.y_train)
+        self._room = room_for_data() if room is None else room
+        self._train_set = open_source(dataset.x_train, dataset.y_train, room=self._room)
         self._pixels = self._pixel_statistics()
         self.model = self._build(spec)
         self._updater = self._make_updater()
         self.training = TrainingLoop(
             self.model,
             self._updater,
-            train_set,
             batch_size=spec.batch_size,
             augmentation=spec.preprocessing.augmentation,
             seed=spec.seed,
         )
         if spec.evaluate_on == "validation":
-            self.evaluation = self._score_of(train_set, held_out)
+            self.evaluation = self._score_of(self._train_set, held_out)
         else:
             self.evaluation = self.test_evaluation()
 
@@ -70,7 +72,7 @@ class Learner:
 
     def test_evaluation(self) -> EvaluationLoop:
         """Return the loop that scores the whole test set; puts it on the device."""
-        test_set = ImageSet(self._dataset.x_test, self._dataset.y_test)
+        test_set = open_source(self._dataset.x_test, self._dataset.y_test, room=self._room)
         return self._score_of(test_set, np.arange(len(self._dataset.y_test), dtype=np.int32))
 
     def plan(self, epoch: int, history: Sequence[Epoch] = ()) -> Plan:
@@ -81,7 +83,8 @@ class Learner:
             history: the epochs before it.
         """
         rows = sampling.shuffled(self._rows, seed=self._spec.seed, epoch=epoch)
-        return Plan(epoch, tf.constant(rows), tf.constant(self._rates(epoch, history)))
+        order = self._train_set.order(rows, self._spec.batch_size)
+        return Plan(epoch, order, tf.constant(self._rates(epoch, history)))
 
     def weights(self) -> Arrays:
         """Return copies of the model's variables."""
@@ -153,7 +156,7 @@ class Learner:
             return None
         return data.pixel_statistics(self._dataset.x_train, self._rows)
 
-    def _score_of(self, images: ImageSet, rows: sampling.Rows) -> EvaluationLoop:
+    def _score_of(self, images: Source, rows: sampling.Rows) -> EvaluationLoop:
         return EvaluationLoop(
             self.model,
             images,

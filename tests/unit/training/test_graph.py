@@ -17,8 +17,9 @@ from shared.spec.models import DeepCnn, LeNet5, Mlp, Model, ShallowCnn
 from shared.spec.optimizers import Adam, Optimizer, Sgd
 from shared.spec.schedules import OneCycle, learning_rate
 from worker.training.data import Dataset
-from worker.training.graph import Score, Totals
+from worker.training.graph import EvaluationLoop, Score, Totals
 from worker.training.learner import Learner
+from worker.training.source import InFiles, OnDevice
 
 SMALL: list[Model] = [
     ShallowCnn(filters=4, dense_units=16),
@@ -72,7 +73,7 @@ def test_an_epoch_is_that_of_plain_keras(
 
     totals = train(learner, [8])
 
-    order = learner.plan(1).rows.numpy()
+    order = learner.plan(1).order.part(0).rows.numpy()
     losses = []
     for first in range(0, 500, 64):
         rows = order[first : first + 64]
@@ -127,8 +128,11 @@ def test_a_score_is_that_of_numpy_over_the_models_probabilities(dataset: Dataset
 
 def test_a_score_does_not_depend_on_how_batches_are_divided_into_calls(dataset: Dataset) -> None:
     learner = Learner(spec_of(Mlp(hidden_units=[8])), dataset)
-    evaluation = learner.evaluation
-    evaluation._batch_size, evaluation.batches = 30, 7
+    test_set, rows = OnDevice(dataset.x_test, dataset.y_test), np.arange(200, dtype=np.int32)
+    evaluation = EvaluationLoop(
+        learner.model, test_set, rows, classes=len(dataset.classes), batch_size=30
+    )
+    assert evaluation.batches == 7
     whole = evaluation.run(evaluation.nothing(), start=0, stop=7)
     parts = evaluation.nothing()
     for batch in range(7):
@@ -144,10 +148,10 @@ def test_training_ends_at_the_very_step_whose_loss_is_not_finite(
 ) -> None:
     learner = Learner(spec_of(Mlp(hidden_units=[8]), Sgd()), dataset)
     plan = learner.plan(1)
-    poisoned = 5  # the first step that sees the poisoned image
-    images = learner.training._data.images.numpy().astype(np.float32)
-    images[plan.rows.numpy()[(poisoned - 1) * 64], 14, 14, 0] = math.inf
-    learner.training._data.images = tf.constant(images)
+    poisoned = 5  # the first step that sees the weights that the fourth one broke
+    rates = np.full(8, 0.01, np.float32)
+    rates[poisoned - 2] = math.inf
+    plan = plan._replace(rates=tf.constant(rates))
     start, totals = 0, Totals()
     for stop in calls:
         start, totals = learner.training.run(plan, totals, start=start, stop=stop)
@@ -203,3 +207,22 @@ def test_augmentation_does_not_depend_on_how_steps_are_divided_into_calls(
     assert outcome([1, 4, 7, 8]) == whole
     plain = Learner(spec_of(Mlp(hidden_units=[8])), dataset)
     assert train(plain, [8]).loss != whole[0].loss
+
+
+@pytest.mark.parametrize("evaluate_on", ["test", "validation"])
+@pytest.mark.parametrize("calls", [[8], [1, 4, 7, 8]], ids=str)
+def test_images_read_from_their_files_give_the_numbers_of_those_on_the_device(
+    calls: list[int], evaluate_on: str, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InFiles.__init__, "__defaults__", (3 * 64 * dataset.x_train[0].nbytes,))
+    spec = spec_of(LeNet5(), evaluate_on=evaluate_on, validation_fraction=0.06)
+
+    def outcome(room: int) -> tuple[Any, ...]:
+        learner = Learner(spec, dataset, room=room)
+        steps = learner.steps_per_epoch
+        totals = train(learner, [min(stop, steps) for stop in calls])
+        score, test = evaluate(learner), learner.score_test()
+        arrays = [array.tobytes() for array in learner.weights()]
+        return totals, score.loss, score.matrix.tobytes(), test.loss, arrays
+
+    assert outcome(room=0) == outcome(room=1 << 30)
