@@ -16,7 +16,7 @@ SEED ?=
 KILLS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-faults soak kills check format bench setup lock
+.PHONY: help demo up test test-faults soak kills check format bench bench-gpu setup lock
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ format: setup ## Put the code into its format, and repair what the linter can
 
 bench: setup ## Measure against the figures that we hold
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-gpu: setup ## The same on a GPU machine: its epochs and its limits (fetches CUDA's libraries)
+	@$(PIP) install --require-hashes --requirement requirements/worker-gpu.txt
+	$(BIN)/python -m tests.bench epoch --gpu $(ARGS)
 
 setup: $(READY) ## Make or refresh .venv (the other targets do it too)
 

@@ -2,6 +2,7 @@
 
     python -m tests.bench                    everything
     python -m tests.bench start jobs         only these
+    python -m tests.bench epoch --gpu        on a GPU
     python -m tests.bench lists --rows 1000000
 
 The exit status is 1 when a figure is not held.
@@ -46,6 +47,8 @@ def _lists(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
 
 
 def _epoch(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
+    if options.gpu and not epoch.gpus():
+        raise SystemExit("TensorFlow finds no GPU on this machine.")
     yield from epoch.figures(folder, rounds=max(3, options.samples // 4))
 
 
@@ -72,6 +75,7 @@ def _options() -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("benches", nargs="*", type=_known, default=list(BENCHES), metavar="BENCH")
     parser.add_argument("--samples", type=int, default=20, help="samples of each start")
+    parser.add_argument("--gpu", action="store_true", help="refuse to measure without a GPU")
     parser.add_argument("--rows", type=int, default=10_000, help="jobs in the list")
     return parser.parse_args()
 

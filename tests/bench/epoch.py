@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, Self
 from shared.datasets import materialise
 from shared.spec.presets import PRESETS
 from tests.bench.figures import Figure
+from tests.bench.limit import Limit
 
 _STEPS_A_TURN = 100
 _STEPS_AT_ONCE = 100
@@ -51,6 +52,7 @@ def figures(folder: Path, rounds: int) -> Iterator[Figure]:
         rounds: epochs of each loop.
     """
     dataset_dir = materialise("mnist", folder)
+    limits = {name: Limit.measured(name) for name in _OURS}
     with ExitStack() as stack:
         loops = {
             name: stack.enter_context(Loop(name, dataset_dir))
@@ -67,6 +69,20 @@ def figures(folder: Path, rounds: int) -> Iterator[Figure]:
     for ours in _OURS:
         name = f"the best model.fit ({best_fit})"
         yield _figure(loops[ours], loops[best_fit], name, _FIT_LIMIT)
+    for ours in _OURS:
+        yield _roofline(loops[ours], limits[ours])
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs that TensorFlow finds, asked in a process of its own."""
+    code = (
+        "import json, tensorflow as tf; "
+        "print(json.dumps([gpu.name for gpu in tf.config.list_physical_devices('GPU')]))"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+    )
+    return list(json.loads(child.stdout))
 
 
 def _figure(ours: Loop, peer: Loop, peer_name: str, limit: float) -> Figure:
@@ -81,6 +97,16 @@ def _figure(ours: Loop, peer: Loop, peer_name: str, limit: float) -> Figure:
         f"{len(ratios)} rounds in turns, ratios {min(ratios):.2f} to {max(ratios):.2f}, "
         f"of the fastest epochs {_fastest(ours) / _fastest(peer):.2f}; "
         f"{_describe(ours)} against {_describe(peer)}",
+    )
+
+
+def _roofline(ours: Loop, limit: Limit) -> Figure:
+    return Figure(
+        f"epoch of hello-world / the least that this machine allows, {ours.name}, fastest",
+        _fastest(ours) / limit.seconds,
+        "",
+        None,
+        f"{_fastest(ours):.1f} s; {limit}",
     )
 
 
