@@ -84,6 +84,11 @@ def _guarded(check: str, run: Callable[[], Iterator[Finding]]) -> list[Finding]:
 
 
 def _database(database: Database, settings: Settings) -> Iterator[Finding]:
+    path = database.url.database
+    if database.is_sqlite and path and not Path(path).exists():
+        sentence = f"There is no database yet: {path} is missing."
+        yield Finding("database", "error", sentence, "`trainyard up` makes it; is this its folder?")
+        return
     with database.engine.connect() as connection:
         try:
             require_current(connection)

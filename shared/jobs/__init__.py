@@ -18,7 +18,6 @@ from shared.jobs.attempts import (
     Slot,
     cancel,
     claim,
-    crash,
     fail,
     give_back,
     hold,
@@ -28,7 +27,7 @@ from shared.jobs.attempts import (
     succeed,
 )
 from shared.jobs.control import move, request_cancel, request_pause, resume
-from shared.jobs.losses import expire_leases, expire_worker, time_out
+from shared.jobs.losses import crash, expire_leases, expire_worker, time_out
 from shared.jobs.submissions import delete, edit, retry, submit
 from shared.jobs.transitions import add_event, get, lock
 

@@ -194,21 +194,6 @@ def give_back(session: Session, lease: Lease, *, detail: str) -> None:
     _leave_running(session, lease.job_id, "preempted", detail, lease.attempt)
 
 
-def crash(session: Session, lease: Lease, *, failure: dict[str, Any]) -> None:
-    """Count a crash of the trainer; queue the job again, or give it up after too many.
-
-    Args:
-        session: a writing session.
-        lease: the attempt's.
-        failure: what the job shows if it is given up.
-
-    Raises:
-        LeaseLost: the attempt has ended or belongs to somebody else.
-    """
-    end_attempt(session, lease, Outcome.FAILED, failure["evidence"])
-    count_crash(session, lease.job_id, lease.attempt, "crashed", failure)
-
-
 def _open_attempt(session: Session, job_id: int, slot: Slot, lease_seconds: float) -> Lease:
     number = session.scalars(sa.select(Job.attempt).where(Job.id == job_id)).one()
     lease = Lease(job_id, number, secrets.token_hex(16))

@@ -1,8 +1,9 @@
-"""What the scheduler does: end attempts whose worker is gone or whose time is up."""
+"""Attempts that end against their will: the trainer crashed, the worker is gone, time is up."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -28,6 +29,25 @@ def expire_worker(session: Session, worker: str) -> list[Lease]:
         The leases that ended.
     """
     return _lose(session, Attempt.worker == worker, "The worker was started anew")
+
+
+def crash(session: Session, lease: Lease, *, failure: dict[str, Any]) -> None:
+    """Count a crash of the trainer; queue the job again, or give it up after too many.
+
+    Args:
+        session: a writing session.
+        lease: the attempt's.
+        failure: what the job shows if it is given up.
+
+    Raises:
+        LeaseLost: the attempt has ended or belongs to somebody else.
+    """
+    end_attempt(session, lease, Outcome.FAILED, failure["evidence"])
+    attempt = session.scalars(
+        sa.select(Attempt).where(Attempt.job_id == lease.job_id, Attempt.number == lease.attempt)
+    ).one()
+    _write_lost_seconds(session, lease, _unsaved_seconds(session, attempt))
+    count_crash(session, lease.job_id, lease.attempt, "crashed", failure)
 
 
 def time_out(session: Session, job_id: int, *, limit_seconds: float) -> bool:

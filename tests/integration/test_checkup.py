@@ -109,6 +109,16 @@ def test_everything_away_is_told_by_the_command_with_exit_status_1(tmp_path: Pat
     assert errors == {"database", "redis", "artifacts"}
 
 
+def test_in_an_empty_folder_nothing_is_made(service_settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    settings = service_settings.model_copy(update={"data_dir": folder, "database_url": None})
+    (finding,) = [f for f in examine(settings) if f.check == "database"]
+    assert finding.level == "error"
+    assert "no database yet" in finding.sentence
+    assert not list(folder.glob("*.db*"))
+
+
 def test_another_revision_is_an_error(service_settings: Settings, database: Database) -> None:
     with database.engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))

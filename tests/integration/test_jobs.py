@@ -264,6 +264,19 @@ def test_losses_are_counted_in_seconds_since_the_checkpoint(yard: Database) -> N
     assert job_of(yard, job_id).lost_seconds == pytest.approx(30, abs=2)
 
 
+def test_a_crash_counts_the_seconds_since_the_newest_checkpoint(yard: Database) -> None:
+    job_id = submit(yard)
+    lease = must_claim(yard)
+    with yard.write() as session:
+        session.execute(
+            sa.update(Attempt).values(first_step_at=utc_now(-40), heartbeat_at=utc_now(-10))
+        )
+    with yard.write() as session:
+        jobs.crash(session, lease, failure=FAILURE)
+    assert job_of(yard, job_id).lost_seconds == pytest.approx(30, abs=2)
+    check_history(yard)
+
+
 def test_a_preempted_job_keeps_its_place_and_is_no_crash(yard: Database) -> None:
     job_id = submit(yard)
     submit(yard)
