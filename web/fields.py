@@ -6,6 +6,7 @@ Owns the way from schema to fields. Knows nothing of pages, sections or jobs, an
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,12 +39,12 @@ class Field:
     Attributes:
         path: dotted path in the submission, such as `spec.model.filters`.
         control: `text`, `integer`, `number`, `boolean`, `choice`, `list` (numbers, with commas),
-            `words` (texts, with commas) or `union`.
+            `words` (texts, with commas), `union` or `layers` (a list whose items have kinds).
         value: what it holds at first; for a union its kind.
         minimum, maximum: bounds; `above` and `below` say that the bound itself is excluded.
         nullable: whether empty means null.
         choices: the values of a choice, as (value, label).
-        variants: the kinds of a union.
+        variants: the kinds of a union, or of a list's items; the latter's paths start at the item.
     """
 
     path: str
@@ -75,6 +76,8 @@ class Field:
     @property
     def text(self) -> str:
         """The value as the control shows it."""
+        if self.control == "layers":
+            return json.dumps(self.value)
         if isinstance(self.value, list):
             return ", ".join(str(item) for item in self.value)
         if self.value is None:
@@ -175,7 +178,21 @@ def _make(path: str, name: str, schema: Schema, definitions: Schema, default: An
         nullable=nullable,
         max_length=rules.get("maxLength"),
         choices=tuple((value, _choice_name(value)) for value in rules.get("enum", ())),
+        variants=tuple(_item_kinds(rules.get("items", {}), definitions)),
     )
+
+
+def _item_kinds(items: Schema, definitions: Schema) -> Iterator[Variant]:
+    """Yield the kinds that the items of a list can have, with their defaults."""
+    for option in items.get("oneOf", ()):
+        target = definitions[option["$ref"].rsplit("/", 1)[-1]]
+        kind = target["properties"]["kind"]["const"]
+        fields = tuple(
+            _make(name, name, schema, definitions, schema["default"])
+            for name, schema in target["properties"].items()
+            if name != "kind"
+        )
+        yield Variant(kind, kind_name(kind), target.get("description", ""), fields)
 
 
 def _make_union(path: str, name: str, schema: Schema, definitions: Schema, default: Any) -> Field:
@@ -200,6 +217,8 @@ def _control(rules: Schema) -> str:
     if "enum" in rules:
         return "choice"
     kind = str(rules["type"])
+    if "oneOf" in rules.get("items", {}):
+        return "layers"
     if kind == "array":
         return "words" if rules["items"]["type"] == "string" else "list"
     return "text" if kind == "string" else kind

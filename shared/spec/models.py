@@ -11,9 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shared.spec.fields import SpecModel, spec_field
-
-Units = Annotated[int, Field(ge=1, le=8192)]
-Filters = Annotated[int, Field(ge=1, le=2048)]
+from shared.spec.layers import Conv, Dense, Filters, Flatten, Layer, Pool, Units
 
 
 class ShallowCnn(SpecModel):
@@ -94,4 +92,17 @@ class LeNet5(SpecModel):
     kind: Literal["lenet5"] = "lenet5"
 
 
-Model = Annotated[ShallowCnn | DeepCnn | Mlp | LeNet5, Field(discriminator="kind")]
+class LayerList(SpecModel):
+    """Your own layers, first to last; the softmax over the classes follows by itself."""
+
+    kind: Literal["layers"] = "layers"
+    layers: list[Layer] = spec_field(
+        title="Layers",
+        description="What the images go through, in this order. It ends in a row of values.",
+        default_factory=lambda: [Conv(), Pool(), Flatten(), Dense()],
+        min_length=1,
+        max_length=100,
+    )
+
+
+Model = Annotated[ShallowCnn | DeepCnn | Mlp | LeNet5 | LayerList, Field(discriminator="kind")]

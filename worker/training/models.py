@@ -15,6 +15,7 @@ from keras import layers
 from shared.protocol import Layer
 from shared.spec.job import JobSpec
 from shared.spec.models import DeepCnn, LeNet5, Mlp, ShallowCnn
+from worker.training import layer_list
 from worker.training.data import PixelStatistics
 
 # The last layer and what scales the pixels compute in float32 whatever the policy: a softmax and
@@ -120,4 +121,5 @@ _MODELS: dict[str, Callable[[Any, Any], Any]] = {
     "deep_cnn": _deep_cnn,
     "mlp": _mlp,
     "lenet5": _lenet5,
+    "layers": layer_list.build,
 }

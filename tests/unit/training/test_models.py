@@ -12,10 +12,32 @@ from shared.errors import InvalidInput
 from shared.spec import JobSpec
 from shared.spec.architecture import layers
 from shared.spec.job import Preprocessing
-from shared.spec.models import DeepCnn, LeNet5, Mlp, Model, ShallowCnn
+from shared.spec.layers import (
+    Activation,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalPool,
+    Layer,
+    Pool,
+)
+from shared.spec.models import DeepCnn, LayerList, LeNet5, Mlp, Model, ShallowCnn
 from worker.training.data import PixelStatistics
 from worker.training.models import build, summarise
 
+EVERY_LAYER: list[Layer] = [
+    Conv(filters=5, kernel_size=4, stride=2),
+    BatchNorm(),
+    Activation(function="gelu"),
+    Conv(filters=6, padding="valid", stride=2, activation="none"),
+    Pool(method="average"),
+    Dropout(rate=0.1),
+    Flatten(),
+    BatchNorm(),
+    Dense(units=9, activation="tanh"),
+]
 MODELS: list[Model] = [
     ShallowCnn(),
     ShallowCnn(filters=3, kernel_size=5, dense_units=7),
@@ -25,6 +47,10 @@ MODELS: list[Model] = [
     Mlp(),
     Mlp(hidden_units=[9], dropout=0.5),
     LeNet5(),
+    LayerList(),
+    LayerList(layers=EVERY_LAYER),
+    LayerList(layers=[Pool(size=3), Conv(stride=3), GlobalPool()]),
+    LayerList(layers=[GlobalPool(method="max"), Flatten()]),
 ]
 SHAPES = [(28, 28, 1), (17, 32, 3), (33, 20, 4)]
 
@@ -50,6 +76,16 @@ def test_keras_builds_the_layers_that_the_arithmetic_lists(
         (DeepCnn(blocks=[8, 8, 8, 8, 8]), (28, 28, 1), "spec.model.blocks"),
         (LeNet5(), (28, 9, 1), "spec.model.kind"),
         (LeNet5(), (11, 11, 1), "spec.model.kind"),
+        (
+            LayerList(layers=[Pool(), Conv(kernel_size=5, padding="valid"), Flatten()]),
+            (9, 9, 1),
+            "spec.model.layers.1.kernel_size",
+        ),
+        (
+            LayerList(layers=[Pool(), Pool(size=5), Flatten()]),
+            (9, 9, 1),
+            "spec.model.layers.1.size",
+        ),
     ],
     ids=str,
 )

@@ -13,6 +13,7 @@ const READ = {
   number,
   list: (node) => words(node).map(numberOrText),
   words,
+  layers: (node) => parsed(node.value),
 };
 
 /** A number if it reads as one; else the text itself, for the server to object to. */
@@ -28,6 +29,15 @@ function number(node) {
 
 function words(node) {
   return node.value.split(",").map((word) => word.trim()).filter((word) => word !== "");
+}
+
+/** JSON if it reads as such; else the text itself, for the server to object to. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }
 
 /** The submission that the form stands for. */
@@ -47,6 +57,7 @@ const at = (values, path) => path.split(".").reduce((value, name) => value?.[nam
 
 function write(node, value) {
   if (node.dataset.control === "boolean") node.checked = Boolean(value);
+  else if (node.dataset.control === "layers") node.value = JSON.stringify(value);
   else if (Array.isArray(value)) node.value = value.join(", ");
   else node.value = value ?? "";
 }
