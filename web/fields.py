@@ -9,7 +9,7 @@ import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from shared.spec.job import JobSpec, JobSubmission
 from web.present import kind_name
@@ -39,7 +39,8 @@ class Field:
     Attributes:
         path: dotted path in the submission, such as `spec.model.filters`.
         control: `text`, `integer`, `number`, `boolean`, `choice`, `list` (numbers, with commas),
-            `words` (texts, with commas), `union` or `layers` (a list whose items have kinds).
+            `words` (texts, with commas), `pairs` (name=value, with commas), `union` or `layers`
+            (a list whose items have kinds).
         value: what it holds at first; for a union its kind.
         minimum, maximum: bounds; `above` and `below` say that the bound itself is excluded.
         nullable: whether empty means null.
@@ -78,6 +79,8 @@ class Field:
         """The value as the control shows it."""
         if self.control == "layers":
             return json.dumps(self.value)
+        if self.control == "pairs":
+            return ", ".join(f"{name}={_plain(value)}" for name, value in self.value.items())
         if isinstance(self.value, list):
             return ", ".join(str(item) for item in self.value)
         if self.value is None:
@@ -124,6 +127,11 @@ def lookup(values: Any, path: str) -> Any:
     return values
 
 
+def _plain(value: Any) -> str:
+    """Return a JSON value without quotation marks, where it reads as nothing else."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _number(value: float | None) -> str | None:
     if value is None:
         return None
@@ -154,7 +162,7 @@ def _walk(path: str, schema: Schema, definitions: Schema, defaults: Schema) -> I
             target = definitions[part["$ref"].rsplit("/", 1)[-1]]
             yield from _walk(inner, target, definitions, defaults[name])
         else:
-            yield _make(inner, name, part, definitions, defaults[name])
+            yield _make(inner, name, part, definitions, defaults.get(name))
 
 
 def _make(path: str, name: str, schema: Schema, definitions: Schema, default: Any) -> Field:
@@ -200,8 +208,7 @@ def _make_union(path: str, name: str, schema: Schema, definitions: Schema, defau
     for option in schema["oneOf"]:
         target = definitions[option["$ref"].rsplit("/", 1)[-1]]
         kind = target["properties"]["kind"]["const"]
-        complete = JobSpec.model_validate({name: {"kind": kind}}).model_dump(mode="json")[name]
-        fields = tuple(_walk(path, target, definitions, complete))
+        fields = tuple(_walk(path, target, definitions, _defaults(name, kind)))
         variants.append(Variant(kind, kind_name(kind), target.get("description", ""), fields))
     return Field(
         path=path,
@@ -213,10 +220,20 @@ def _make_union(path: str, name: str, schema: Schema, definitions: Schema, defau
     )
 
 
+def _defaults(part: str, kind: str) -> Schema:
+    """Return a kind's fields with their defaults, without those that must be given."""
+    kinds = get_args(JobSpec.model_fields[part].annotation)
+    model = next(model for model in kinds if model.model_fields["kind"].default == kind)
+    defaults: Schema = model.model_construct().model_dump(mode="json")
+    return defaults
+
+
 def _control(rules: Schema) -> str:
     if "enum" in rules:
         return "choice"
     kind = str(rules["type"])
+    if kind == "object":
+        return "pairs"
     if "oneOf" in rules.get("items", {}):
         return "layers"
     if kind == "array":

@@ -10,9 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from shared.spec import layer_list
-from shared.spec.models import DeepCnn, LeNet5, Mlp, Model, ShallowCnn
+from shared.spec import layer_list, resnets
+from shared.spec.models import DeepCnn, LeNet5, Mlp, Model, Plugin, ShallowCnn, Vgg16
 from shared.spec.shapes import Layers, LayerShape
+
+# The least height and width of an image that these models take; smaller ones are framed.
+_LEAST_PIXELS = {"resnet50": 32, "vgg16": 32}
+# Filters and convolutions of each block of VGG16.
+_BLOCKS_VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
 def layers(model: Model, image_shape: tuple[int, int, int], classes: int) -> list[LayerShape]:
@@ -25,15 +30,27 @@ def layers(model: Model, image_shape: tuple[int, int, int], classes: int) -> lis
 
     Returns:
         The layers, to the softmax over the classes. Pixel scaling is not the model's, and
-        missing here.
+        missing here. None for a plugin, whose layers only the worker knows.
 
     Raises:
         InvalidInput: the model does not fit the image; names the field.
     """
+    if isinstance(model, Plugin):
+        return []
     rows = Layers(image_shape)
+    height, width = frame(model, image_shape)
+    if height or width:
+        rows.pad("pad", height=height, width=width)
     _MODELS[model.kind](rows, model)
     rows.dense("classes", classes)
     return rows.rows
+
+
+def frame(model: Model, image_shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Return how many pixels a frame must add to an image's height and width for a model."""
+    least = _LEAST_PIXELS.get(model.kind, 0)
+    height, width, _ = image_shape
+    return max(0, least - height), max(0, least - width)
 
 
 def _shallow_cnn(layers: Layers, model: ShallowCnn) -> None:
@@ -83,10 +100,26 @@ def _lenet5(layers: Layers, model: LeNet5) -> None:
     layers.dense("dense_2", 84)
 
 
+def _vgg16(layers: Layers, model: Vgg16) -> None:
+    """The convolutions as `keras.applications` names them."""
+    for block, (filters, convolutions) in enumerate(_BLOCKS_VGG16, start=1):
+        for number in range(1, convolutions + 1):
+            layers.conv(f"block{block}_conv{number}", filters, kernel_size=3)
+        layers.pool(f"block{block}_pool")
+    layers.flatten()
+    for number in (1, 2):
+        layers.dense(f"dense_{number}", model.dense_units)
+        if model.dropout:
+            layers.same(f"dropout_{number}", "Dropout")
+
+
 _MODELS: dict[str, Callable[[Layers, Any], None]] = {
     "shallow_cnn": _shallow_cnn,
     "deep_cnn": _deep_cnn,
     "mlp": _mlp,
     "lenet5": _lenet5,
+    "resnet20": resnets.resnet20,
+    "resnet50": resnets.resnet50,
+    "vgg16": _vgg16,
     "layers": layer_list.append,
 }

@@ -92,6 +92,36 @@ class LeNet5(SpecModel):
     kind: Literal["lenet5"] = "lenet5"
 
 
+class ResNet20(SpecModel):
+    """ResNet-20 (He et al., 2015), the form for small images: nine blocks, 16 to 64 filters."""
+
+    kind: Literal["resnet20"] = "resnet20"
+
+
+class ResNet50(SpecModel):
+    """ResNet-50 (He et al., 2015), untrained; smaller images get a frame of zeros to 32 x 32."""
+
+    kind: Literal["resnet50"] = "resnet50"
+
+
+class Vgg16(SpecModel):
+    """VGG16 (Simonyan and Zisserman, 2014), untrained; smaller images get a frame to 32 x 32."""
+
+    kind: Literal["vgg16"] = "vgg16"
+    dense_units: Units = spec_field(
+        512,
+        title="Dense units",
+        description="Width of both hidden dense layers; the paper has 4096, for larger images.",
+    )
+    dropout: float = spec_field(
+        0.5,
+        title="Dropout",
+        description="Share of the hidden units silenced at random while training.",
+        ge=0,
+        lt=1,
+    )
+
+
 class LayerList(SpecModel):
     """Your own layers, first to last; the softmax over the classes follows by itself."""
 
@@ -105,4 +135,24 @@ class LayerList(SpecModel):
     )
 
 
-Model = Annotated[ShallowCnn | DeepCnn | Mlp | LeNet5 | LayerList, Field(discriminator="kind")]
+class Plugin(SpecModel):
+    """A model of your own code, installed beside the workers; only they know its layers."""
+
+    kind: Literal["plugin"] = "plugin"
+    name: str = spec_field(
+        title="Name",
+        description="Name of its entry point in the group `trainyard.models`.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+    )
+    parameters: dict[str, str | bool | int | float] = spec_field(
+        title="Parameters",
+        description="What its function is called with, beside the images.",
+        default_factory=dict,
+        max_length=100,
+    )
+
+
+Model = Annotated[
+    ShallowCnn | DeepCnn | Mlp | LeNet5 | ResNet20 | ResNet50 | Vgg16 | LayerList | Plugin,
+    Field(discriminator="kind"),
+]

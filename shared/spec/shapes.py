@@ -34,6 +34,15 @@ class LayerShape:
     parameters: int
     values: int
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the layer as a row of a summary, JSON-compatible."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "output_shape": list(self.output_shape),
+            "parameters": self.parameters,
+        }
+
 
 class Layers:
     """A growing list of layers; each method appends the layer that its name says.
@@ -103,9 +112,27 @@ class Layers:
         self._append(name, "Conv2D", shape, parameters)
 
     def pool(
-        self, name: str, *, field: str, received: Any, size: int = 2, kind: str = "MaxPooling2D"
+        self,
+        name: str,
+        *,
+        size: int = 2,
+        stride: int | None = None,
+        kind: str = "MaxPooling2D",
+        field: str = "spec.model.kind",
+        received: Any = None,
     ) -> None:
-        """Append pooling over squares; `field` is to blame if not one of them fits."""
+        """Append pooling over squares.
+
+        Args:
+            name: the layer's.
+            size: width of a square, in pixels.
+            stride: pixels from one square to the next; `size` unless given.
+            kind: Keras's class name.
+            field, received: to blame if not one square fits.
+
+        Raises:
+            InvalidInput: no square fits into the image.
+        """
         height, width, channels = self.shape
         if min(height, width) < size:
             raise InvalidInput.of(
@@ -114,7 +141,8 @@ class Layers:
                 f"too small for squares of {size} x {size}.",
                 received,
             )
-        self._append(name, kind, (height // size, width // size, channels), 0)
+        height, width = ((side - size) // (stride or size) + 1 for side in (height, width))
+        self._append(name, kind, (height, width, channels), 0)
 
     def global_pool(self, name: str, kind: str = "GlobalAveragePooling2D") -> None:
         """Append a layer that leaves one value of each feature map."""

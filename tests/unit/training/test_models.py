@@ -23,7 +23,17 @@ from shared.spec.layers import (
     Layer,
     Pool,
 )
-from shared.spec.models import DeepCnn, LayerList, LeNet5, Mlp, Model, ShallowCnn
+from shared.spec.models import (
+    DeepCnn,
+    LayerList,
+    LeNet5,
+    Mlp,
+    Model,
+    ResNet20,
+    ResNet50,
+    ShallowCnn,
+    Vgg16,
+)
 from worker.training.data import PixelStatistics
 from worker.training.models import build, summarise
 
@@ -47,6 +57,10 @@ MODELS: list[Model] = [
     Mlp(),
     Mlp(hidden_units=[9], dropout=0.5),
     LeNet5(),
+    ResNet20(),
+    ResNet50(),
+    Vgg16(),
+    Vgg16(dense_units=4096, dropout=0.0),
     LayerList(),
     LayerList(layers=EVERY_LAYER),
     LayerList(layers=[Pool(size=3), Conv(stride=3), GlobalPool()]),
@@ -142,8 +156,43 @@ def test_raw_pixels_reach_the_first_layer_as_they_are() -> None:
     assert summarise(build(spec, (28, 28, 1), 10))[0].name == "conv"
 
 
-def test_mixed_precision_keeps_weights_and_probabilities_in_float32() -> None:
-    model = build(JobSpec(precision="mixed_bfloat16"), (28, 28, 1), 10)
-    assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
-    assert model.get_layer("dense").compute_dtype == "bfloat16"
-    assert model.output.dtype == "float32"
+@pytest.mark.parametrize(
+    ("model", "inner"),
+    [
+        (ShallowCnn(), "dense"),
+        (LayerList(), "conv_1"),
+        (ResNet20(), "stage3_block1_add"),
+        (ResNet50(), "conv5_block1_add"),
+        (Vgg16(), "block5_conv1"),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_mixed_precision_keeps_weights_and_probabilities_in_float32(
+    model: Model, inner: str
+) -> None:
+    built = build(JobSpec(model=model, precision="mixed_bfloat16"), (28, 28, 1), 10)
+    assert {weight.dtype for weight in built.trainable_variables} == {"float32"}
+    assert built.get_layer(inner).compute_dtype == "bfloat16"
+    assert built.get_layer(inner).output.dtype == "bfloat16"
+    assert built.output.dtype == "float32"
+
+
+@pytest.mark.parametrize("model", [ResNet50(), Vgg16()], ids=lambda model: model.kind)
+def test_small_images_get_a_black_frame_before_they_are_scaled(model: Model) -> None:
+    spec = JobSpec(model=model, preprocessing=Preprocessing(scale="unit"))
+    built = build(spec, (28, 31, 1), 10)
+    assert [layer.name for layer in built.layers[1:3]] == ["pad", "scale"]
+    framed = keras.Model(built.input, built.get_layer("pad").output)
+    pixels = np.ones((1, 28, 31, 1), np.float32)
+    expected = np.pad(pixels, [(0, 0), (2, 2), (0, 1), (0, 0)])
+    np.testing.assert_array_equal(framed(pixels), expected)
+    assert build(spec, (32, 40, 3), 10).layers[1].name == "scale"
+
+
+def test_a_shortcut_of_resnet20_has_no_parameters_and_pads_the_channels_it_lacks() -> None:
+    built = build(JobSpec(model=ResNet20()), (28, 28, 1), 10)
+    shortcut = keras.Model(built.input, built.get_layer("stage2_block1_add").input[1])
+    before = keras.Model(built.input, built.get_layer("stage1_block3_out").output)
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 28, 28, 1)).astype(np.float32)
+    expected = np.pad(before(pixels)[:, ::2, ::2], [(0, 0), (0, 0), (0, 0), (8, 8)])
+    np.testing.assert_array_equal(shortcut(pixels), expected)
