@@ -13,6 +13,7 @@ TITLES = {
     "out_of_memory": "Out of memory",
     "diverged": "Training diverged",
     "data": "Something is wrong with the data",
+    "model": "The model cannot be built",
     "lost": "Its workers were lost too often",
     "timeout": "It ran out of time",
     "internal": "The trainer broke",

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -254,5 +254,7 @@ def _paths(model: type[BaseModel], prefix: str) -> Iterator[str]:
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
+    if get_origin(annotation) is list:
+        return  # what stands in a list has no place of its own
     for part in get_args(annotation):
         yield from _models(part)

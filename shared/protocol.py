@@ -205,13 +205,13 @@ class Failed(_Message):
     """The job itself cannot go on.
 
     Attributes:
-        kind: `out_of_memory`, `diverged`, `data` or `internal`.
+        kind: `out_of_memory`, `diverged`, `data`, `model` or `internal`.
         evidence: the line that shows it.
         suggestion: what to try, for the person who submitted the job.
     """
 
     event: Literal["failed"] = "failed"
-    kind: Literal["out_of_memory", "diverged", "data", "internal"]
+    kind: Literal["out_of_memory", "diverged", "data", "model", "internal"]
     evidence: str
     suggestion: str
 

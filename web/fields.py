@@ -6,9 +6,10 @@ Owns the way from schema to fields. Knows nothing of pages, sections or jobs, an
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from shared.spec.job import JobSpec, JobSubmission
 from web.present import kind_name
@@ -38,12 +39,13 @@ class Field:
     Attributes:
         path: dotted path in the submission, such as `spec.model.filters`.
         control: `text`, `integer`, `number`, `boolean`, `choice`, `list` (numbers, with commas),
-            `words` (texts, with commas) or `union`.
+            `words` (texts, with commas), `pairs` (name=value, with commas), `union` or `layers`
+            (a list whose items have kinds).
         value: what it holds at first; for a union its kind.
         minimum, maximum: bounds; `above` and `below` say that the bound itself is excluded.
         nullable: whether empty means null.
         choices: the values of a choice, as (value, label).
-        variants: the kinds of a union.
+        variants: the kinds of a union, or of a list's items; the latter's paths start at the item.
     """
 
     path: str
@@ -75,6 +77,10 @@ class Field:
     @property
     def text(self) -> str:
         """The value as the control shows it."""
+        if self.control == "layers":
+            return json.dumps(self.value)
+        if self.control == "pairs":
+            return ", ".join(f"{name}={_plain(value)}" for name, value in self.value.items())
         if isinstance(self.value, list):
             return ", ".join(str(item) for item in self.value)
         if self.value is None:
@@ -121,6 +127,11 @@ def lookup(values: Any, path: str) -> Any:
     return values
 
 
+def _plain(value: Any) -> str:
+    """Return a JSON value without quotation marks, where it reads as nothing else."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _number(value: float | None) -> str | None:
     if value is None:
         return None
@@ -151,7 +162,7 @@ def _walk(path: str, schema: Schema, definitions: Schema, defaults: Schema) -> I
             target = definitions[part["$ref"].rsplit("/", 1)[-1]]
             yield from _walk(inner, target, definitions, defaults[name])
         else:
-            yield _make(inner, name, part, definitions, defaults[name])
+            yield _make(inner, name, part, definitions, defaults.get(name))
 
 
 def _make(path: str, name: str, schema: Schema, definitions: Schema, default: Any) -> Field:
@@ -175,7 +186,21 @@ def _make(path: str, name: str, schema: Schema, definitions: Schema, default: An
         nullable=nullable,
         max_length=rules.get("maxLength"),
         choices=tuple((value, _choice_name(value)) for value in rules.get("enum", ())),
+        variants=tuple(_item_kinds(rules.get("items", {}), definitions)),
     )
+
+
+def _item_kinds(items: Schema, definitions: Schema) -> Iterator[Variant]:
+    """Yield the kinds that the items of a list can have, with their defaults."""
+    for option in items.get("oneOf", ()):
+        target = definitions[option["$ref"].rsplit("/", 1)[-1]]
+        kind = target["properties"]["kind"]["const"]
+        fields = tuple(
+            _make(name, name, schema, definitions, schema["default"])
+            for name, schema in target["properties"].items()
+            if name != "kind"
+        )
+        yield Variant(kind, kind_name(kind), target.get("description", ""), fields)
 
 
 def _make_union(path: str, name: str, schema: Schema, definitions: Schema, default: Any) -> Field:
@@ -183,7 +208,7 @@ def _make_union(path: str, name: str, schema: Schema, definitions: Schema, defau
     for option in schema["oneOf"]:
         target = definitions[option["$ref"].rsplit("/", 1)[-1]]
         kind = target["properties"]["kind"]["const"]
-        complete = _complete(path.split(".")[1:], kind)
+        complete = _defaults(path.split(".")[1:], kind)
         fields = tuple(_walk(path, target, definitions, complete))
         variants.append(Variant(kind, kind_name(kind), target.get("description", ""), fields))
     return Field(
@@ -196,21 +221,29 @@ def _make_union(path: str, name: str, schema: Schema, definitions: Schema, defau
     )
 
 
-def _complete(path: list[str], kind: str) -> Any:
-    """Return a part of the spec as its defaults make it, if it is of some kind."""
-    changes: Any = {"kind": kind}
-    for name in reversed(path):
-        changes = {name: changes}
-    part: Any = JobSpec.model_validate(changes).model_dump(mode="json")
+def _defaults(path: list[str], kind: str) -> Schema:
+    """Return a kind's fields with their defaults, without those that must be given.
+
+    Args:
+        path: of the part that is of this kind, inside the spec.
+        kind: one of those that it can have.
+    """
+    part: Any = JobSpec
     for name in path:
-        part = part[name]
-    return part
+        part = part.model_fields[name].annotation
+    model = next(model for model in get_args(part) if model.model_fields["kind"].default == kind)
+    defaults: Schema = model.model_construct().model_dump(mode="json")
+    return defaults
 
 
 def _control(rules: Schema) -> str:
     if "enum" in rules:
         return "choice"
     kind = str(rules["type"])
+    if kind == "object":
+        return "pairs"
+    if "oneOf" in rules.get("items", {}):
+        return "layers"
     if kind == "array":
         return "words" if rules["items"]["type"] == "string" else "list"
     return "text" if kind == "string" else kind

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from shared.spec.layers import in_words
 from web.fields import Field, lookup
 from web.forms import spec_sections
 from web.present import kind_name
@@ -72,4 +73,6 @@ def _shown(field: Field) -> str:
         return "yes" if field.value else "no"
     if field.path in _RECORDED:
         return field.text[:_SHOWN_HASH_DIGITS] or _NOTHING
+    if field.control == "layers":
+        return in_words(field.value)
     return field.text or _NOTHING

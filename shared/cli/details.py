@@ -7,6 +7,7 @@ from typing import Any
 from shared.cli import tables, text
 from shared.cli.stream import Message
 from shared.cli.view import JobView, outcome
+from shared.spec.layers import in_words
 
 
 def print_details(
@@ -65,6 +66,8 @@ def _waiting(wait: dict[str, Any] | None) -> list[tuple[str, Any]]:
 
 def _described(part: dict[str, Any]) -> str:
     """Return a part of the spec as its kind and its values."""
+    if part["kind"] == "layers":
+        return in_words(part["layers"])
     values = [f"{name} {value}" for name, value in part.items() if name != "kind"]
     return ", ".join([part["kind"], *values])
 

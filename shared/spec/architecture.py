@@ -7,32 +7,17 @@ a test compares them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from shared.errors import InvalidInput
-from shared.spec.models import DeepCnn, LeNet5, Mlp, Model, ShallowCnn
+from shared.spec import layer_list, resnets
+from shared.spec.models import DeepCnn, LeNet5, Mlp, Model, Plugin, ShallowCnn, Vgg16
+from shared.spec.shapes import Layers, LayerShape
 
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class LayerShape:
-    """One layer.
-
-    Attributes:
-        name: unique in the model.
-        kind: Keras's class name.
-        output_shape: without the batch axis.
-        parameters: trainable and other weights together.
-    """
-
-    name: str
-    kind: str
-    output_shape: Shape
-    parameters: int
+# The least height and width of an image that these models take; smaller ones are framed.
+_LEAST_PIXELS = {"resnet50": 32, "vgg16": 32}
+# Filters and convolutions of each block of VGG16.
+_BLOCKS_VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
 def layers(model: Model, image_shape: tuple[int, int, int], classes: int) -> list[LayerShape]:
@@ -45,69 +30,27 @@ def layers(model: Model, image_shape: tuple[int, int, int], classes: int) -> lis
 
     Returns:
         The layers, to the softmax over the classes. Pixel scaling is not the model's, and
-        missing here.
+        missing here. None for a plugin, whose layers only the worker knows.
 
     Raises:
         InvalidInput: the model does not fit the image; names the field.
     """
+    if isinstance(model, Plugin):
+        return []
     rows = Layers(image_shape)
+    height, width = frame(model, image_shape)
+    if height or width:
+        rows.pad("pad", height=height, width=width)
     _MODELS[model.kind](rows, model)
     rows.dense("classes", classes)
     return rows.rows
 
 
-class Layers:
-    """A growing list of layers; each method appends the layer that its name says."""
-
-    def __init__(self, image_shape: tuple[int, int, int]) -> None:
-        self.rows: list[LayerShape] = []
-        self.shape: Shape = image_shape
-
-    def same(self, name: str, kind: str, *, parameters: int = 0) -> None:
-        """Append a layer that keeps the shape."""
-        self._append(name, kind, self.shape, parameters)
-
-    def conv(
-        self, name: str, filters: int, *, kernel_size: int, same_size: bool, field: str
-    ) -> None:
-        """Append a convolution of stride 1; `field` is to blame if the kernel is too large."""
-        height, width, channels = self.shape
-        if not same_size:
-            if kernel_size > min(height, width):
-                raise InvalidInput.of(
-                    field,
-                    f"The kernel of {kernel_size} x {kernel_size} must fit into the "
-                    f"{height} x {width} pixels that reach it.",
-                    kernel_size,
-                )
-            height, width = height - kernel_size + 1, width - kernel_size + 1
-        parameters = (kernel_size * kernel_size * channels + 1) * filters
-        self._append(name, "Conv2D", (height, width, filters), parameters)
-
-    def halve(self, name: str, *, field: str, received: Any) -> None:
-        """Append 2x2 max pooling; `field` is to blame if nothing is left to pool."""
-        height, width, channels = self.shape
-        if min(height, width) < 2:
-            raise InvalidInput.of(
-                field,
-                f"The image is down to {height} x {width} pixels before {name}, "
-                "too small for another halving.",
-                received,
-            )
-        self._append(name, "MaxPooling2D", (height // 2, width // 2, channels), 0)
-
-    def flatten(self) -> None:
-        """Append a layer that lays all values in one row."""
-        self._append("flatten", "Flatten", (math.prod(self.shape),), 0)
-
-    def dense(self, name: str, units: int) -> None:
-        """Append a dense layer."""
-        (inputs,) = self.shape
-        self._append(name, "Dense", (units,), (inputs + 1) * units)
-
-    def _append(self, name: str, kind: str, shape: Shape, parameters: int) -> None:
-        self.rows.append(LayerShape(name, kind, shape, parameters))
-        self.shape = shape
+def frame(model: Model, image_shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Return how many pixels a frame must add to an image's height and width for a model."""
+    least = _LEAST_PIXELS.get(model.kind, 0)
+    height, width, _ = image_shape
+    return max(0, least - height), max(0, least - width)
 
 
 def _shallow_cnn(layers: Layers, model: ShallowCnn) -> None:
@@ -126,11 +69,11 @@ def _deep_cnn(layers: Layers, model: DeepCnn) -> None:
     for block, filters in enumerate(model.blocks, start=1):
         for number in range(1, model.convolutions_per_block + 1):
             name = f"conv_{block}_{number}"
-            layers.conv(name, filters, kernel_size=3, same_size=True, field="spec.model.blocks")
+            layers.conv(name, filters, kernel_size=3)
             if model.batch_norm:
-                layers.same(f"norm_{block}_{number}", "BatchNormalization", parameters=4 * filters)
+                layers.norm(f"norm_{block}_{number}")
             layers.same(f"relu_{block}_{number}", "ReLU")
-        layers.halve(f"pool_{block}", field="spec.model.blocks", received=model.blocks)
+        layers.pool(f"pool_{block}", field="spec.model.blocks", received=model.blocks)
     layers.flatten()
     layers.dense("dense", model.dense_units)
     if model.dropout:
@@ -148,13 +91,26 @@ def _mlp(layers: Layers, model: Mlp) -> None:
 def _lenet5(layers: Layers, model: LeNet5) -> None:
     """C1, S2, C3, S4, C5 (as a dense layer), F6 of the paper; C1 pads 28 x 28 as it did."""
     field = "spec.model.kind"
-    layers.conv("conv_1", 6, kernel_size=5, same_size=True, field=field)
-    layers.halve("pool_1", field=field, received=model.kind)
+    layers.conv("conv_1", 6, kernel_size=5)
+    layers.pool("pool_1", field=field, received=model.kind)
     layers.conv("conv_2", 16, kernel_size=5, same_size=False, field=field)
-    layers.halve("pool_2", field=field, received=model.kind)
+    layers.pool("pool_2", field=field, received=model.kind)
     layers.flatten()
     layers.dense("dense_1", 120)
     layers.dense("dense_2", 84)
+
+
+def _vgg16(layers: Layers, model: Vgg16) -> None:
+    """The convolutions as `keras.applications` names them."""
+    for block, (filters, convolutions) in enumerate(_BLOCKS_VGG16, start=1):
+        for number in range(1, convolutions + 1):
+            layers.conv(f"block{block}_conv{number}", filters, kernel_size=3)
+        layers.pool(f"block{block}_pool")
+    layers.flatten()
+    for number in (1, 2):
+        layers.dense(f"dense_{number}", model.dense_units)
+        if model.dropout:
+            layers.same(f"dropout_{number}", "Dropout")
 
 
 _MODELS: dict[str, Callable[[Layers, Any], None]] = {
@@ -162,4 +118,8 @@ _MODELS: dict[str, Callable[[Layers, Any], None]] = {
     "deep_cnn": _deep_cnn,
     "mlp": _mlp,
     "lenet5": _lenet5,
+    "resnet20": resnets.resnet20,
+    "resnet50": resnets.resnet50,
+    "vgg16": _vgg16,
+    "layers": layer_list.append,
 }

@@ -272,6 +272,7 @@ def _field_error(item: Any, at: str) -> FieldError:
 
 
 _UNION_PARTS = ("augmentation", "model", "optimizer", "schedule", "early_stopping")
+_UNION_LISTS = ("layers",)
 
 
 def _field_path(loc: tuple[Any, ...]) -> str:
@@ -282,6 +283,6 @@ def _field_path(loc: tuple[Any, ...]) -> str:
         if skip_next:
             skip_next = False
             continue
+        skip_next = part in _UNION_PARTS or (isinstance(part, int) and parts[-1] in _UNION_LISTS)
         parts.append(str(part))
-        skip_next = part in _UNION_PARTS
     return ".".join(parts)

@@ -11,9 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shared.spec.fields import SpecModel, spec_field
-
-Units = Annotated[int, Field(ge=1, le=8192)]
-Filters = Annotated[int, Field(ge=1, le=2048)]
+from shared.spec.layers import Conv, Dense, Filters, Flatten, Layer, Pool, Units
 
 
 class ShallowCnn(SpecModel):
@@ -94,4 +92,67 @@ class LeNet5(SpecModel):
     kind: Literal["lenet5"] = "lenet5"
 
 
-Model = Annotated[ShallowCnn | DeepCnn | Mlp | LeNet5, Field(discriminator="kind")]
+class ResNet20(SpecModel):
+    """ResNet-20 (He et al., 2015), the form for small images: nine blocks, 16 to 64 filters."""
+
+    kind: Literal["resnet20"] = "resnet20"
+
+
+class ResNet50(SpecModel):
+    """ResNet-50 (He et al., 2015), untrained; smaller images get a frame of zeros to 32 x 32."""
+
+    kind: Literal["resnet50"] = "resnet50"
+
+
+class Vgg16(SpecModel):
+    """VGG16 (Simonyan and Zisserman, 2014), untrained; smaller images get a frame to 32 x 32."""
+
+    kind: Literal["vgg16"] = "vgg16"
+    dense_units: Units = spec_field(
+        512,
+        title="Dense units",
+        description="Width of both hidden dense layers; the paper has 4096, for larger images.",
+    )
+    dropout: float = spec_field(
+        0.5,
+        title="Dropout",
+        description="Share of the hidden units silenced at random while training.",
+        ge=0,
+        lt=1,
+    )
+
+
+class LayerList(SpecModel):
+    """Your own layers, first to last; the softmax over the classes follows by itself."""
+
+    kind: Literal["layers"] = "layers"
+    layers: list[Layer] = spec_field(
+        title="Layers",
+        description="What the images go through, in this order. It ends in a row of values.",
+        default_factory=lambda: [Conv(), Pool(), Flatten(), Dense()],
+        min_length=1,
+        max_length=100,
+    )
+
+
+class Plugin(SpecModel):
+    """A model of your own code, installed beside the workers; only they know its layers."""
+
+    kind: Literal["plugin"] = "plugin"
+    name: str = spec_field(
+        title="Name",
+        description="Name of its entry point in the group `trainyard.models`.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+    )
+    parameters: dict[str, str | bool | int | float] = spec_field(
+        title="Parameters",
+        description="What its function is called with, beside the images.",
+        default_factory=dict,
+        max_length=100,
+    )
+
+
+Model = Annotated[
+    ShallowCnn | DeepCnn | Mlp | LeNet5 | ResNet20 | ResNet50 | Vgg16 | LayerList | Plugin,
+    Field(discriminator="kind"),
+]

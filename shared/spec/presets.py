@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.spec.job import JobSpec, Preprocessing
-from shared.spec.models import DeepCnn, LeNet5, Mlp, ShallowCnn
+from shared.spec.layers import Activation, BatchNorm, Conv, Dropout, GlobalPool, Pool
+from shared.spec.models import (
+    DeepCnn,
+    LayerList,
+    LeNet5,
+    Mlp,
+    ResNet20,
+    ResNet50,
+    ShallowCnn,
+    Vgg16,
+)
 from shared.spec.optimizers import Adam, Sgd
 from shared.spec.schedules import Constant, Exponential
 from shared.spec.stopping import AccuracyDrop, NoStopping, Patience
@@ -94,7 +104,7 @@ PRESETS: dict[str, Preset] = {
     "deep-cnn": Preset(
         "Deeper network",
         "Two blocks of two convolutions with batch normalisation and dropout: "
-        "the most accurate of these, and the slowest.",
+        "the most accurate of the small ones, and the slowest.",
         _vary(
             preprocessing=Preprocessing(scale="unit"),
             model=DeepCnn(),
@@ -102,6 +112,65 @@ PRESETS: dict[str, Preset] = {
             schedule=Exponential(rate=0.8),
             early_stopping=Patience(patience=4),
             epochs=12,
+        ),
+    ),
+    "resnet20": Preset(
+        "ResNet-20",
+        "Nine residual blocks in the form for small images: deep, and few parameters.",
+        _vary(
+            preprocessing=Preprocessing(scale="unit"),
+            model=ResNet20(),
+            optimizer=Adam(),
+            schedule=Exponential(rate=0.8),
+            early_stopping=Patience(patience=4),
+        ),
+    ),
+    "resnet50": Preset(
+        "ResNet-50",
+        "Sixteen residual blocks, 24 million parameters, from scratch: slow without a GPU.",
+        _vary(
+            preprocessing=Preprocessing(scale="unit"),
+            model=ResNet50(),
+            optimizer=Adam(),
+            schedule=Exponential(rate=0.8),
+            early_stopping=Patience(patience=4),
+        ),
+    ),
+    "vgg16": Preset(
+        "VGG16",
+        "Thirteen convolutions in a row, from scratch: the slowest without a GPU. "
+        "Without batch normalisation it needs a small learning rate.",
+        _vary(
+            preprocessing=Preprocessing(scale="unit"),
+            model=Vgg16(),
+            optimizer=Adam(),
+            learning_rate=0.0001,
+            schedule=Exponential(rate=0.8),
+            early_stopping=Patience(patience=4),
+        ),
+    ),
+    "layers": Preset(
+        "Your own layers",
+        "A list of layers to edit: two convolutions with batch normalisation, then one value "
+        "of each feature map.",
+        _vary(
+            preprocessing=Preprocessing(scale="unit"),
+            model=LayerList(
+                layers=[
+                    Conv(filters=32, activation="none"),
+                    BatchNorm(),
+                    Activation(),
+                    Pool(),
+                    Conv(filters=64, activation="none"),
+                    BatchNorm(),
+                    Activation(),
+                    GlobalPool(),
+                    Dropout(),
+                ]
+            ),
+            optimizer=Adam(),
+            schedule=Exponential(rate=0.9),
+            early_stopping=NoStopping(),
         ),
     ),
 }

@@ -18,7 +18,18 @@ from shared.protocol import Finished, Progress, Started, Stop
 from shared.spec import JobSpec
 from shared.spec.augmentation import Affine, Augmentation, NoAugmentation, Shift
 from shared.spec.job import Preprocessing, Resources
-from shared.spec.models import DeepCnn, LeNet5, Mlp, Model, ShallowCnn
+from shared.spec.layers import Activation, BatchNorm, Conv, Dense, Dropout, GlobalPool, Pool
+from shared.spec.models import (
+    DeepCnn,
+    LayerList,
+    LeNet5,
+    Mlp,
+    Model,
+    ResNet20,
+    ResNet50,
+    ShallowCnn,
+    Vgg16,
+)
 from shared.spec.optimizers import Adam, AdamW, Optimizer, RmsProp, Sgd
 from shared.spec.schedules import (
     Constant,
@@ -38,11 +49,43 @@ from tests.trainers import Stable
 pytestmark = [pytest.mark.slow, pytest.mark.training, pytest.mark.timeout(600)]
 
 KILLS = 3
+LAYERS: list[Any] = [
+    Conv(filters=4, activation="none"),
+    BatchNorm(),
+    Activation(),
+    Pool(),
+    Dropout(),
+    GlobalPool(),
+    Dense(units=8),
+]
 MODELS: list[Any] = [
     ShallowCnn(filters=4, dense_units=32),
     DeepCnn(blocks=[4, 8], convolutions_per_block=1, dense_units=16, dropout=0.3),
     Mlp(hidden_units=[64, 32], dropout=0.2),
     LeNet5(),
+    LayerList(layers=LAYERS),
+]
+# So slow that each has a single job, on few images.
+DEEP: list[Any] = [
+    (ResNet20(), Adam(), Constant(), NoStopping(), "float32", "unit", NoAugmentation()),
+    (
+        ResNet50(),
+        Sgd(momentum=0.9),
+        Constant(),
+        NoStopping(),
+        "float32",
+        "standardize",
+        NoAugmentation(),
+    ),
+    (
+        Vgg16(dense_units=32),
+        Sgd(),
+        Exponential(rate=0.8),
+        NoStopping(),
+        "mixed_bfloat16",
+        "unit",
+        NoAugmentation(),
+    ),
 ]
 OPTIMIZERS: list[Any] = [
     Sgd(),
@@ -105,6 +148,12 @@ def _name(choices: tuple[Any, ...]) -> str:
 
 
 @pytest.fixture(scope="module")
+def few_images_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give 41 training images, for models that take a second a step."""
+    return small_mnist(tmp_path_factory.mktemp("few-digits"), train=41, test=20)
+
+
+@pytest.fixture(scope="module")
 def dataset_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give 3,001 training images: the last batch of an epoch is a single one."""
     return small_mnist(tmp_path_factory.mktemp("digits"), train=3001, test=300)
@@ -112,7 +161,7 @@ def dataset_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_jobs_hold_every_kind_and_every_model_meets_every_choice() -> None:
     for union, choices in (
-        (Model, MODELS),
+        (Model, MODELS + [choices[0] for choices in DEEP]),
         (Optimizer, OPTIMIZERS),
         (Schedule, SCHEDULES),
         (EarlyStopping, STOPPINGS),
@@ -135,8 +184,22 @@ def test_the_jobs_hold_every_kind_and_every_model_meets_every_choice() -> None:
 def test_stopped_and_killed_again_and_again_a_job_ends_as_if_undisturbed(
     choices: tuple[Any, ...], stable: Stable, dataset_dir: Path
 ) -> None:
-    spec = _spec(choices)
     chance = random.Random(JOBS.index(choices))
+    _check_resumes(_spec(choices), stable, dataset_dir, kills=KILLS, chance=chance)
+
+
+@pytest.mark.parametrize("choices", DEEP, ids=_name)
+def test_stopped_and_killed_a_deep_model_ends_as_if_undisturbed(
+    choices: tuple[Any, ...], stable: Stable, few_images_dir: Path
+) -> None:
+    spec = _spec(choices).model_copy(update={"epochs": 2})
+    chance = random.Random(DEEP.index(choices))
+    _check_resumes(spec, stable, few_images_dir, kills=1, chance=chance)
+
+
+def _check_resumes(
+    spec: JobSpec, stable: Stable, dataset_dir: Path, *, kills: int, chance: random.Random
+) -> None:
     undisturbed = stable.take()
     undisturbed.run(spec, dataset_dir)
     undisturbed.finish()
@@ -146,7 +209,7 @@ def test_stopped_and_killed_again_and_again_a_job_ends_as_if_undisturbed(
     stopped.send(Stop())
     assert stopped.wait() == 3
     trainers = train_with_kills(
-        stable, spec, dataset_dir, checkpoints_of(stopped), kills=KILLS, chance=chance
+        stable, spec, dataset_dir, checkpoints_of(stopped), kills=kills, chance=chance
     )
     assert trainers[0].all(Started)[0].step > 0, "It was not stopped in the middle of an epoch."
     assert len(trainers) > 1, "The job was over before it could be killed."

@@ -16,6 +16,7 @@ from shared.queries import list_jobs
 from shared.records import job_detail, job_item
 from shared.spec import JobSpec, JobSubmission, parse_submission, validate
 from shared.spec.architecture import layers
+from shared.spec.memory import estimate
 from shared.spec.schedules import epoch_rates, rate_curve
 from shared.submit import check_fits, ring, submit_job
 from web.actor import current_actor
@@ -112,12 +113,13 @@ def validate_() -> Any:
         version = catalogue.resolve(session, spec.dataset)
     check_fits(spec, version)
     shape = (version.height, version.width, version.channels)
-    rows = [vars(layer) for layer in layers(spec.model, shape, len(version.classes))]
+    rows = layers(spec.model, shape, len(version.classes))
     return {
         "name": submission.name,
         "spec": spec.model_dump(mode="json"),
-        "layers": rows,
-        "parameters": sum(row["parameters"] for row in rows),
+        "layers": [row.as_dict() for row in rows],
+        "parameters": sum(row.parameters for row in rows) if rows else None,
+        "memory": estimate(spec, rows).as_dict() if rows else None,
         "learning_rates": epoch_rates(spec),
         "learning_rate_curve": rate_curve(spec),
     }

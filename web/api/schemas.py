@@ -315,13 +315,24 @@ class LayerRow(Answer):
     parameters: int
 
 
+class MemoryRow(Answer):
+    """Estimate of what a training step holds in memory, and of its parts."""
+
+    weights_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    activations_bytes: int = Field(description="What the layers put out for a whole batch.")
+    total_bytes: int
+
+
 class Validation(Answer):
     """What a valid submission would become."""
 
     name: str
     spec: JobSpec
     layers: list[LayerRow]
-    parameters: int
+    parameters: int | None = Field(description="Null for a plugin: only the worker knows.")
+    memory: MemoryRow | None = Field(description="Null for a plugin: only the worker knows.")
     learning_rates: list[float] = Field(description="Of each epoch's last step, from the first.")
     learning_rate_curve: list[float] = Field(
         description="From the first step to the last, evenly spaced: what to draw."

@@ -11,7 +11,7 @@ from typing import Literal
 from shared.errors import InvalidInput, TrainyardError
 from shared.protocol import Failed
 
-Kind = Literal["out_of_memory", "diverged", "data", "internal"]
+Kind = Literal["out_of_memory", "diverged", "data", "model", "internal"]
 
 _MAX_EVIDENCE_CHARACTERS = 500
 

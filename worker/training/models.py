@@ -6,6 +6,8 @@ the exported file need not know how it was trained. It ends in a softmax over th
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +15,16 @@ import keras
 from keras import layers
 
 from shared.protocol import Layer
+from shared.spec.architecture import frame
 from shared.spec.job import JobSpec
-from shared.spec.models import DeepCnn, LeNet5, Mlp, ShallowCnn
+from shared.spec.models import DeepCnn, LeNet5, Mlp, ShallowCnn, Vgg16
+from worker.training import layer_list, plugins, resnets
 from worker.training.data import PixelStatistics
 
 # The last layer and what scales the pixels compute in float32 whatever the policy: a softmax and
 # a mean in bfloat16 lose what matters.
 _FLOAT32 = "float32"
+_BLOCK = re.compile(r"(\w+_block\d+)_")
 
 
 def build(
@@ -44,23 +49,44 @@ def build(
     keras.utils.set_random_seed(spec.seed)
     keras.config.set_dtype_policy(spec.precision)
     images = keras.Input(image_shape, dtype=_FLOAT32, name="images")
-    values = _scale(spec.preprocessing.scale, pixels, images)
+    values = _framed(frame(spec.model, image_shape), images)
+    values = _scale(spec.preprocessing.scale, pixels, values)
     values = _MODELS[spec.model.kind](spec.model, values)
     outputs = layers.Dense(classes, activation="softmax", dtype=_FLOAT32, name="classes")(values)
     return keras.Model(images, outputs, name=spec.model.kind)
 
 
 def summarise(model: Any) -> list[Layer]:
-    """Return the model's layers as rows of its summary, without the input."""
-    return [
-        Layer(
-            name=layer.name,
-            kind=type(layer).__name__,
-            output_shape=list(layer.output.shape[1:]),
-            parameters=layer.count_params(),
+    """Return the model's layers as rows of its summary, without the input.
+
+    The layers of a residual block, which share the beginning of their names, make one row.
+    """
+    rows = []
+    for name, members in itertools.groupby(model.layers[1:], _row_name):
+        inside = list(members)
+        kind = type(inside[0]).__name__ if name == inside[0].name else "ResidualBlock"
+        rows.append(
+            Layer(
+                name=name,
+                kind=kind,
+                output_shape=list(inside[-1].output.shape[1:]),
+                parameters=sum(layer.count_params() for layer in inside),
+            )
         )
-        for layer in model.layers[1:]
-    ]
+    return rows
+
+
+def _row_name(layer: Any) -> str:
+    block = _BLOCK.match(layer.name)
+    return str(block.group(1) if block else layer.name)
+
+
+def _framed(pixels: tuple[int, int], images: Any) -> Any:
+    """Add so many pixels of zeros to the images' height and width, half on each side."""
+    if not any(pixels):
+        return images
+    sides = tuple((added // 2, added - added // 2) for added in pixels)
+    return layers.ZeroPadding2D(sides, dtype=_FLOAT32, name="pad")(images)
 
 
 def _scale(scale: str, pixels: PixelStatistics | None, images: Any) -> Any:
@@ -115,9 +141,25 @@ def _lenet5(model: LeNet5, x: Any) -> Any:
     return layers.Dense(84, activation="relu", name="dense_2")(x)
 
 
+def _vgg16(model: Vgg16, x: Any) -> Any:
+    """VGG16 (Simonyan and Zisserman, 2014), its dense layers as wide as asked."""
+    x = keras.applications.VGG16(include_top=False, weights=None, input_tensor=x).output
+    x = layers.Flatten(name="flatten")(x)
+    for number in (1, 2):
+        x = layers.Dense(model.dense_units, activation="relu", name=f"dense_{number}")(x)
+        if model.dropout:
+            x = layers.Dropout(model.dropout, name=f"dropout_{number}")(x)
+    return x
+
+
 _MODELS: dict[str, Callable[[Any, Any], Any]] = {
     "shallow_cnn": _shallow_cnn,
     "deep_cnn": _deep_cnn,
     "mlp": _mlp,
     "lenet5": _lenet5,
+    "resnet20": resnets.resnet20,
+    "resnet50": resnets.resnet50,
+    "vgg16": _vgg16,
+    "plugin": plugins.build,
+    "layers": layer_list.build,
 }

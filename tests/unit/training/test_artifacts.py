@@ -17,7 +17,17 @@ import tensorflow as tf
 from shared.protocol import Artifact, Epoch
 from shared.spec import JobSpec
 from shared.spec.job import Preprocessing
-from shared.spec.models import DeepCnn, LeNet5, Mlp, Model, ShallowCnn
+from shared.spec.models import (
+    DeepCnn,
+    LayerList,
+    LeNet5,
+    Mlp,
+    Model,
+    ResNet20,
+    ResNet50,
+    ShallowCnn,
+    Vgg16,
+)
 from worker.training.artifacts import (
     Publisher,
     publish_confusion_matrix,
@@ -127,6 +137,10 @@ def litert_probabilities(content: bytes, images: Any) -> Any:
         (DEEP, "mixed_bfloat16", "standardize"),
         (Mlp(hidden_units=[16]), "float32", "standardize"),
         (LeNet5(), "float32", "unit"),
+        (ResNet20(), "mixed_bfloat16", "unit"),
+        (ResNet50(), "float32", "unit"),
+        (Vgg16(), "float32", "standardize"),
+        (LayerList(), "float32", "unit"),
     ],
     ids=lambda value: getattr(value, "kind", value),
 )

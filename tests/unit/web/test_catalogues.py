@@ -22,7 +22,11 @@ def test_presets_are_complete_specs(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("path", "field", "kinds"),
     [
-        ("models", "model", {"shallow_cnn", "deep_cnn", "mlp", "lenet5"}),
+        (
+            "models",
+            "model",
+            {"shallow_cnn", "lenet5", "resnet20", "resnet50", "vgg16", "layers", "plugin"},
+        ),
         ("optimizers", "optimizer", {"sgd", "adam", "adamw", "rmsprop"}),
         (
             "schedules",
@@ -39,6 +43,8 @@ def test_every_kind_can_be_used_with_its_defaults(
     for item in items:
         assert item["description"]
         values = {one["name"]: one["default"] for one in item["fields"] if "default" in one}
+        if item["kind"] == "plugin":
+            values["name"] = "mine"  # the only field that has to be given
         JobSpec.model_validate({field: {"kind": item["kind"], **values}})
 
 

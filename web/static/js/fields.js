@@ -13,6 +13,8 @@ const READ = {
   number,
   list: (node) => words(node).map(numberOrText),
   words,
+  pairs,
+  layers: (node) => parsed(node.value),
 };
 
 /** A number if it reads as one; else the text itself, for the server to object to. */
@@ -28,6 +30,22 @@ function number(node) {
 
 function words(node) {
   return node.value.split(",").map((word) => word.trim()).filter((word) => word !== "");
+}
+
+/** Names and values; what has no value stays text, for the server to object to. */
+function pairs(node) {
+  const found = words(node).map((word) => word.split(/=(.*)/s).map((part) => part.trim()));
+  if (found.some(([name, value]) => !name || value === undefined)) return node.value;
+  return Object.fromEntries(found.map(([name, value]) => [name, parsed(value)]));
+}
+
+/** JSON if it reads as such; else the text itself, for the server to object to. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }
 
 /** The submission that the form stands for. */
@@ -47,6 +65,8 @@ const at = (values, path) => path.split(".").reduce((value, name) => value?.[nam
 
 function write(node, value) {
   if (node.dataset.control === "boolean") node.checked = Boolean(value);
+  else if (node.dataset.control === "layers") node.value = JSON.stringify(value);
+  else if (node.dataset.control === "pairs") node.value = Object.entries(value).map(([name, part]) => `${name}=${typeof part === "string" ? part : JSON.stringify(part)}`).join(", ");
   else if (Array.isArray(value)) node.value = value.join(", ");
   else node.value = value ?? "";
 }
