@@ -42,7 +42,7 @@ def test_steps_move_every_weight_and_the_moving_averages(
     )
     learner = Learner(spec, few)
     before = learner.weights()
-    steps, totals = learner.training.run(learner.order(1), 0.01, Totals(), start=0, stop=STEPS)
+    steps, totals = learner.training.run(learner.plan(1), Totals(), start=0, stop=STEPS)
     assert (steps, totals.images) == (STEPS, STEPS * 4)
     for variable, old in zip(learner.model.weights, before, strict=False):
         if variable.path.endswith(("kernel", "beta", "moving_mean", "moving_variance")):

@@ -62,7 +62,7 @@ def test_an_installed_model_is_built_with_its_parameters(example: None) -> None:
 
 def test_an_installed_model_trains(example: None, dataset: Dataset) -> None:
     learner = Learner(spec_of("mixed-kernels"), dataset)
-    steps, totals = learner.training.run(learner.order(1), 0.01, Totals(), start=0, stop=2)
+    steps, totals = learner.training.run(learner.plan(1), Totals(), start=0, stop=2)
     assert (steps, totals.images) == (2, 200)
 
 
