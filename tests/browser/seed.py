@@ -200,7 +200,7 @@ class Seeder:
 
 def started(spec: JobSpec) -> Started:
     """Return what a trainer says when it begins: the model's real layers on MNIST."""
-    rows = [Layer.model_validate(vars(row)) for row in layers(spec.model, (28, 28, 1), 10)]
+    rows = [Layer.model_validate(row.as_dict()) for row in layers(spec.model, (28, 28, 1), 10)]
     return Started(
         epoch=1,
         step=0,

@@ -5,6 +5,9 @@ export const form = document.querySelector("[data-job-form]");
 /** The controls that count, top to bottom: not those of kinds that are not chosen. */
 export const controls = () => [...form.querySelectorAll("[data-path]")].filter((node) => !node.matches(":disabled"));
 
+/** What an error can stand at: the controls, and those inside a list. */
+export const targets = () => [...form.querySelectorAll("[data-path], [data-part]")].filter((node) => !node.matches(":disabled"));
+
 const READ = {
   boolean: (node) => node.checked,
   choice: (node) => node.value,
@@ -48,10 +51,13 @@ function parsed(text) {
   }
 }
 
+/** What a control holds, as the API wants it. */
+export const read = (node) => READ[node.dataset.control](node);
+
 /** The submission that the form stands for. */
 export function collect() {
   const body = {};
-  for (const node of controls()) put(body, node.dataset.path.split("."), READ[node.dataset.control](node));
+  for (const node of controls()) put(body, node.dataset.path.split("."), read(node));
   return body;
 }
 
@@ -63,9 +69,13 @@ function put(target, path, value) {
 
 const at = (values, path) => path.split(".").reduce((value, name) => value?.[name], values);
 
-function write(node, value) {
+/** A list as JSON, an item a line. */
+const inLines = (items) => `[\n${items.map((item) => `  ${JSON.stringify(item)}`).join(",\n")}\n]`;
+
+/** Fill in a control. */
+export function write(node, value) {
   if (node.dataset.control === "boolean") node.checked = Boolean(value);
-  else if (node.dataset.control === "layers") node.value = JSON.stringify(value);
+  else if (node.dataset.control === "layers") node.value = inLines(value);
   else if (node.dataset.control === "pairs") node.value = Object.entries(value).map(([name, part]) => `${name}=${typeof part === "string" ? part : JSON.stringify(part)}`).join(", ");
   else if (Array.isArray(value)) node.value = value.join(", ");
   else node.value = value ?? "";

@@ -3,6 +3,7 @@
 import { open, toast } from "./common.js";
 import { collect as collectFields, fill, form, showDependents, showVariant } from "./fields.js";
 import { Problem, post } from "./http.js";
+import { drawLayers } from "./layers.js";
 import { preview as previewSoon } from "./preview.js";
 import { clearError, clearErrors, showErrors } from "./problems.js";
 
@@ -24,10 +25,15 @@ const undo = form.querySelector("[data-undo]");
 let before = null;
 let chosen = form.elements.preset.value;
 
+function fillAll(spec) {
+  fill(spec);
+  drawLayers();
+}
+
 function applyPreset(name) {
   before = { preset: chosen, spec: collect().spec };
   chosen = name;
-  fill(data.presets[name]);
+  fillAll(data.presets[name]);
   clearErrors();
   note.textContent = "The preset has replaced the values below; name, tags and priority are as they were.";
   undo.hidden = false;
@@ -35,7 +41,7 @@ function applyPreset(name) {
 }
 
 undo.addEventListener("click", () => {
-  fill(before.spec);
+  fillAll(before.spec);
   chosen = before.preset;
   for (const radio of form.elements.preset) radio.checked = radio.value === chosen;
   note.textContent = "The values are back.";
@@ -92,6 +98,7 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) restart();
   for (const select of form.querySelectorAll('[data-path$=".kind"]')) showVariant(select);
   showDependents();
+  drawLayers();
   chosen = form.elements.preset.value;
   preview(0);
 });

@@ -32,6 +32,16 @@ export function figure(value, digits = 6) {
   return Math.abs(value) >= 1e-7 ? Number(text).toFixed(10).replace(/0+$/, "") : String(Number(text));
 }
 
+export function fileSize(bytes) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = bytes;
+  while (value >= 1024 && units.length > 1) {
+    value /= 1024;
+    units.shift();
+  }
+  return `${value % 1 > 0 && value < 100 ? value.toFixed(1) : value.toFixed(0)} ${units[0]}`;
+}
+
 export function count(value) {
   return value == null ? "–" : Math.round(value).toLocaleString("en-US");
 }

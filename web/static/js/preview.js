@@ -1,8 +1,9 @@
 // The panel beside the form: layers and learning rate of the job as it is typed.
 import { form } from "./fields.js";
-import { count, figure } from "./format.js";
+import { count, figure, fileSize } from "./format.js";
 import { Problem, post } from "./http.js";
-import { controlOf } from "./problems.js";
+import { showFaults, showShapes } from "./layers.js";
+import { controlOf, labelOf } from "./problems.js";
 
 const WAIT_MS = 300;
 const state = form.querySelector("[data-state]");
@@ -32,6 +33,8 @@ function show(answer) {
   state.className = "side-state";
   state.textContent = "";
   showLayers(answer.layers, answer.parameters);
+  showMemory(answer.memory);
+  if (answer.spec.model.kind === "layers") showShapes(answer.layers);
   showRates(answer);
 }
 
@@ -39,12 +42,13 @@ function showStale(problem) {
   for (const node of side.querySelectorAll(".side-layers, .rates")) node.classList.add("is-stale");
   state.className = "side-state bad";
   const [first] = problem.errors;
-  const label = first && controlOf(first.field)?.closest(".field").querySelector("label").textContent.trim();
-  state.textContent = first ? `${label ?? first.field}: ${first.rule}` : problem.message;
+  const node = first && controlOf(first.field);
+  state.textContent = first ? `${node ? labelOf(node) : first.field}: ${first.rule}` : problem.message;
+  showFaults(problem.errors);
 }
 
 function showLayers(layers, parameters) {
-  form.querySelector("[data-parameters]").textContent = `${count(parameters)} parameters`;
+  form.querySelector("[data-parameters]").textContent = parameters === null ? "" : `${count(parameters)} parameters`;
   form.querySelector("[data-layers]").replaceChildren(...layers.map((layer) => {
     const row = document.createElement("tr");
     for (const [text, className] of [[layer.kind, ""], [layer.output_shape.join(" × "), "mono muted"], [count(layer.parameters), "number"]]) {
@@ -54,6 +58,12 @@ function showLayers(layers, parameters) {
     }
     return row;
   }));
+}
+
+function showMemory(memory) {
+  form.querySelector("[data-memory]").textContent = memory
+    ? `About ${fileSize(memory.total_bytes)} of memory to train, ${fileSize(memory.activations_bytes)} of it for the batch.`
+    : "Its layers are known when it starts: the code is the worker's.";
 }
 
 function showRates({ learning_rates: rates, learning_rate_curve: curve, spec }) {

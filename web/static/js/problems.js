@@ -1,5 +1,5 @@
 // The server's objections: beside their fields, and summed up at the top.
-import { controls, form } from "./fields.js";
+import { form, targets } from "./fields.js";
 
 const summary = form.querySelector("[data-error-summary]");
 
@@ -19,18 +19,24 @@ export function clearError(node) {
 }
 
 function describe(node, withError) {
-  const ids = (node.getAttribute("aria-describedby") ?? "").split(" ").filter((id) => id && id !== `${node.id}-error`);
-  if (withError) ids.unshift(`${node.id}-error`);
+  const error = node.closest(".field").querySelector(":scope > [data-error]").id;
+  const ids = (node.getAttribute("aria-describedby") ?? "").split(" ").filter((id) => id && id !== error);
+  if (withError) ids.unshift(error);
   node.setAttribute("aria-describedby", ids.join(" "));
 }
 
 /** The control that an error belongs to: its own field's, or that of the part it stands in. */
 export function controlOf(path) {
   for (let name = path; name; name = name.replace(/\.?[^.]*$/, "")) {
-    const found = controls().find((node) => node.dataset.path === name || node.dataset.path === `${name}.kind`);
+    const found = targets().find(({ dataset: { path: own, part } }) => [own, part].some((known) => known === name || known === `${name}.kind`));
     if (found) return found;
   }
   return null;
+}
+
+/** What people call a control. */
+export function labelOf(node) {
+  return node.dataset.label ?? node.closest(".field").querySelector("label").textContent.trim();
 }
 
 /** Show a problem, and bring its first field into view. */
@@ -49,7 +55,7 @@ export function showErrors(problem) {
 
 /** Errors as their fields stand in the form, top to bottom. */
 function inOrder(errors) {
-  const places = controls();
+  const places = targets();
   const place = ({ field }) => places.indexOf(controlOf(field));
   return errors.toSorted((a, b) => place(a) - place(b));
 }
@@ -65,7 +71,7 @@ function showError({ field: path, rule }) {
   node.setAttribute("aria-invalid", "true");
   describe(node, true);
   for (let fold = node.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
-  return errorItem(node, `${field.querySelector("label").textContent.trim()}: ${rule}`);
+  return errorItem(node, `${labelOf(node)}: ${rule}`);
 }
 
 function errorItem(node, text) {
