@@ -31,7 +31,8 @@ class Message:
 
     Attributes:
         job_id: the job it is about.
-        type: `progress`, `epoch`, `log`, or `job`: the job's row changed, read it from SQL.
+        type: `progress`, `epoch`, `gauge`, `log`, or `job`: the job's row changed, read it from
+            SQL.
         data: a JSON-compatible dict; empty for `job`.
     """
 

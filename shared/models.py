@@ -283,6 +283,25 @@ class Epoch(Base):
     extra: Mapped[dict[str, Any] | None]
 
 
+class Gauge(Base):
+    """How hard the machine worked over a stretch of an attempt; see `shared.gauges.Point`."""
+
+    __tablename__ = "gauges"
+
+    job_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    second: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    span_seconds: Mapped[float]
+    cpu_percent: Mapped[float | None]
+    memory_bytes: Mapped[int | None] = mapped_column(sa.BigInteger)
+    gpu_percent: Mapped[float | None]
+    gpu_memory_bytes: Mapped[int | None] = mapped_column(sa.BigInteger)
+    gpu_celsius: Mapped[float | None]
+    gpu_watts: Mapped[float | None]
+
+
 class JobEvent(Base):
     """One thing that happened to a job."""
 

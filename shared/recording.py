@@ -1,4 +1,4 @@
-"""What an attempt writes while it runs: start, first step, epochs, artifacts.
+"""What an attempt writes while it runs: start, first step, epochs, gauges, artifacts.
 
 Every function shows its lease first (`shared.jobs.hold`), so that an attempt which lost its job
 stores nothing. Writing the same thing twice is harmless: a spool may repeat itself.
@@ -6,6 +6,8 @@ stores nothing. Writing the same thing twice is harmless: a spool may repeat its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,8 +16,9 @@ from sqlalchemy.orm import Session
 
 from shared import protocol
 from shared.database import utc_now
+from shared.gauges import MAX_POINTS, Point, halve
 from shared.jobs import Lease, add_event, hold
-from shared.models import Artifact, Attempt, Base, Epoch, Job
+from shared.models import Artifact, Attempt, Base, Epoch, Gauge, Job
 
 MAX_CURVE_POINTS = 64
 
@@ -78,6 +81,29 @@ def epoch(session: Session, lease: Lease, event: protocol.Epoch) -> dict[str, An
     figures = _figures(session, lease.job_id, event)
     session.execute(sa.update(Job).where(Job.id == lease.job_id).values(**figures))
     return figures
+
+
+def gauges(session: Session, lease: Lease, points: Sequence[Point]) -> float:
+    """Record what was measured, and make all of the job's points fewer if they are too many.
+
+    Raises:
+        LeaseLost: see `shared.jobs.hold`.
+
+    Returns:
+        The span in seconds that the attempt's next points shall have.
+    """
+    hold(session, lease)
+    for point in points:
+        values = {"job_id": lease.job_id, **asdict(point)}
+        _upsert(session, Gauge, ["job_id", "attempt", "second"], values, replace=True)
+    kept = _points(session, lease.job_id)
+    if len(kept) > MAX_POINTS:
+        kept = halve(kept)
+        session.execute(sa.delete(Gauge).where(Gauge.job_id == lease.job_id))
+        session.execute(
+            sa.insert(Gauge), [{"job_id": lease.job_id, **asdict(point)} for point in kept]
+        )
+    return max((point.span_seconds for point in kept), default=0.0)
 
 
 def artifact(
@@ -162,6 +188,14 @@ def thin(curve: list[Any]) -> list[Any]:
         return curve
     last = curve[-1:]
     return curve[:-1:2] + last
+
+
+def _points(session: Session, job_id: int) -> list[Point]:
+    columns = [getattr(Gauge, field.name) for field in fields(Point)]
+    rows = session.execute(
+        sa.select(*columns).where(Gauge.job_id == job_id).order_by(Gauge.attempt, Gauge.second)
+    )
+    return [Point(*row) for row in rows]
 
 
 def _figures(session: Session, job_id: int, event: protocol.Epoch) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from shared.models import (
     Dataset,
     DatasetVersion,
     Epoch,
+    Gauge,
     Job,
     JobEvent,
     Worker,
@@ -74,6 +75,17 @@ _EPOCH = [
     "images_per_second",
     "recorded_at",
     "extra",
+]
+_GAUGE = [
+    "attempt",
+    "second",
+    "span_seconds",
+    "cpu_percent",
+    "memory_bytes",
+    "gpu_percent",
+    "gpu_memory_bytes",
+    "gpu_celsius",
+    "gpu_watts",
 ]
 _EVENT = [
     "id",
@@ -162,6 +174,11 @@ def job_detail(job: Job) -> dict[str, Any]:
 def epoch_row(epoch: Epoch) -> dict[str, Any]:
     """Return an epoch's figures."""
     return _pick(epoch, _EPOCH)
+
+
+def gauge_row(gauge: Gauge) -> dict[str, Any]:
+    """Return what was measured over a stretch of an attempt."""
+    return _pick(gauge, _GAUGE)
 
 
 def event_row(event: JobEvent) -> dict[str, Any]:

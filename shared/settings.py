@@ -62,6 +62,12 @@ class Settings(BaseSettings):
     slots: int = Field(
         0, ge=0, le=64, description="Jobs that this worker runs at once; 0: one a GPU, or one CPU."
     )
+    slots_per_gpu: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="Jobs that share each GPU, and its memory, when the number of slots is 0.",
+    )
     heartbeat_seconds: float = Field(5.0, gt=0, description="Pause between two heartbeats.")
     lease_seconds: float = Field(
         20.0, gt=0, description="An attempt without a heartbeat for this long is lost."

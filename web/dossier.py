@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared import jobs, records
-from shared.models import Artifact, Attempt, Epoch, JobEvent, Status
+from shared.gauges import FIGURES
+from shared.models import Artifact, Attempt, Epoch, Gauge, JobEvent, Status
 from shared.spec.presets import PRESETS
 from shared.waiting import Wait
 from web.forms import as_data
@@ -37,6 +38,8 @@ _CURVE_FIELDS = (
     "learning_rate",
     "seconds",
 )
+# What `gauges.js` reads of a point, in this order.
+_GAUGE_FIELDS = ("attempt", "second", *FIGURES)
 # What `job.js` reads of the job.
 _JOB_FIELDS = (
     "id",
@@ -53,6 +56,7 @@ _JOB_FIELDS = (
     "first_step_at",
 )
 _SIGNIFICANT_DIGITS = 6
+_GAUGE_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Dossier:
         job: see `shared.records.job_detail`.
         wait: why it waits; None if it does not.
         epochs: all of them, ascending.
+        gauges: what was measured, by attempt and time.
         attempts: rows, in order.
         ribbon: the same, laid out in time; None before the first.
         events: the newest first.
@@ -72,6 +77,7 @@ class Dossier:
     job: dict[str, Any]
     wait: Wait | None
     epochs: list[dict[str, Any]]
+    gauges: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
     ribbon: Ribbon | None
     events: list[dict[str, Any]]
@@ -91,6 +97,9 @@ class Dossier:
         """
         job = jobs.get(session, job_id)
         epochs = sa.select(Epoch).where(Epoch.job_id == job_id).order_by(Epoch.epoch)
+        gauges = (
+            sa.select(Gauge).where(Gauge.job_id == job_id).order_by(Gauge.attempt, Gauge.second)
+        )
         attempts = sa.select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number)
         newest = sa.select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.id.desc())
         artifacts = (
@@ -105,6 +114,7 @@ class Dossier:
             job=detail,
             wait=explain().get(job_id) if job.status is Status.QUEUED else None,
             epochs=[records.epoch_row(row) for row in session.scalars(epochs)],
+            gauges=[records.gauge_row(row) for row in session.scalars(gauges)],
             attempts=tries,
             ribbon=Ribbon.lay_out(detail, tries, events, datetime.now(UTC)),
             events=events,
@@ -153,6 +163,11 @@ class Dossier:
                 "starts": self._starts,
                 "fields": _CURVE_FIELDS,
                 "epochs": [[_short(row[name]) for name in _CURVE_FIELDS] for row in chosen],
+                "gauge_fields": _GAUGE_FIELDS,
+                "gauges": [
+                    [row["attempt"], row["second"], *(_coarse(row[name]) for name in FIGURES)]
+                    for row in self.gauges
+                ],
             }
         )
 
@@ -170,6 +185,11 @@ def thinned(
         for index, row in enumerate(rows)
         if (last - index) % step == 0 or row["epoch"] == keep or index == 0
     ]
+
+
+def _coarse(value: float | None) -> float | None:
+    """Round to what a small curve can show."""
+    return None if value is None else float(f"{value:.{_GAUGE_DIGITS}g}")
 
 
 def _short(value: float | None) -> float | None:

@@ -192,12 +192,12 @@ class LiveHub:
             self._audience.end_all()
 
     def _take(self, message: Message) -> None:
-        if message.type in ("progress", "log"):
+        if message.type in ("progress", "gauge", "log"):
             letter = Letter(event_frame(message.type, message.data))
             self._audience.tell_viewers(message.job_id, [letter])
         if message.type == "progress":
             self._progress[message.job_id] = message.data
-        if message.type != "log":
+        if message.type not in ("gauge", "log"):
             self._dirty.add(message.job_id)
 
     def _serve(self) -> None:

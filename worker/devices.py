@@ -1,16 +1,15 @@
-"""Which devices this machine has, and how a trainer is confined to one of them.
+"""What a slot's trainers run on, and how they are confined to it.
 
-Asks the driver's own tool: importing TensorFlow for it would take device memory.
+Importing TensorFlow to look for GPUs would take device memory, so the driver is asked.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-_QUERY_TIMEOUT_SECONDS = 10
+from worker.gpus import Gpu, find_gpus
 
 
 @dataclass(frozen=True)
@@ -20,56 +19,88 @@ class Device:
     Attributes:
         name: what pages show, such as `CPU` or `GPU 0: NVIDIA H100`.
         environment: variables that confine a process to it; set before TensorFlow is imported.
-        gpus: GPUs that it has, 0 or 1.
+        gpu: index of its GPU; None: it has none.
     """
 
     name: str
     environment: dict[str, str]
-    gpus: int
+    gpu: int | None = None
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that it has, 0 or 1."""
+        return 0 if self.gpu is None else 1
 
 
-def find_gpus() -> list[str]:
-    """Return the names of the NVIDIA GPUs that this process may use, by index."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    command = [tool, "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        result = subprocess.run(
-            command, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line.strip() for line in result.stdout.splitlines() if line.strip()]
-
-
-def devices(slots: int, gpus: list[str] | None = None, cores: int | None = None) -> list[Device]:
+def devices(
+    slots: int,
+    *,
+    slots_per_gpu: int = 1,
+    gpus: Sequence[Gpu] | None = None,
+    cores: int | None = None,
+) -> list[Device]:
     """Return one device a slot.
 
     Args:
-        slots: slots wanted; 0: one a GPU, or a single one for the CPU.
-        gpus: names of the GPUs; asked of the driver unless given.
+        slots: slots wanted; 0: as many as the GPUs give, or a single one for the CPU.
+        slots_per_gpu: slots that share a GPU, when `slots` is 0.
+        gpus: the GPUs to use; those of `usable_gpus` unless given.
         cores: processor cores to share; counted unless given.
     """
-    names = find_gpus() if gpus is None else gpus
-    if names:
-        return [_gpu(index % len(names), names) for index in range(slots or len(names))]
+    found = usable_gpus() if gpus is None else gpus
+    if found:
+        count = slots or len(found) * slots_per_gpu
+        return [_gpu(index, count, found) for index in range(count)]
     count = slots or 1
     threads = max(1, (cores or os.cpu_count() or 1) // count)
     return [_cpu(index, count, threads) for index in range(count)]
 
 
-def _gpu(index: int, names: list[str]) -> Device:
+def usable_gpus() -> list[Gpu]:
+    """Return this machine's GPUs, but only those that the worker's own environment lets it see."""
+    return visible(find_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def visible(gpus: Sequence[Gpu], wanted: str | None) -> list[Gpu]:
+    """Return the GPUs that `CUDA_VISIBLE_DEVICES` names, in its order.
+
+    As CUDA does, it takes an index or the beginning of a UUID, and reads no further than the
+    first name that fits no GPU.
+
+    Args:
+        gpus: all GPUs.
+        wanted: the variable's value; None: not set, so that all are visible.
+    """
+    if wanted is None:
+        return list(gpus)
+    chosen: list[Gpu] = []
+    for name in (part.strip() for part in wanted.split(",")):
+        fits = [gpu for gpu in gpus if name and (name == str(gpu.index) or _is_uuid(name, gpu))]
+        if len(fits) != 1:
+            break
+        chosen += fits
+    return chosen
+
+
+def _is_uuid(name: str, gpu: Gpu) -> bool:
+    return name.startswith("GPU-") and gpu.uuid.startswith(name)
+
+
+def _gpu(index: int, count: int, gpus: Sequence[Gpu]) -> Device:
+    """Slot `index` of `count`; slots go round the GPUs in turn."""
+    gpu = gpus[index % len(gpus)]
+    shares = len(range(index % len(gpus), count, len(gpus)))
     environment = {
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": str(index),
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as the driver counts
+        "CUDA_VISIBLE_DEVICES": str(gpu.index),
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # or the first trainer takes all of its memory
     }
-    return Device(f"GPU {index}: {names[index]}", environment, gpus=1)
+    share = f", share {index // len(gpus) + 1} of {shares}" if shares > 1 else ""
+    return Device(f"GPU {gpu.index}: {gpu.name}{share}", environment, gpu.index)
 
 
 def _cpu(index: int, count: int, threads: int) -> Device:
     environment = {"CUDA_VISIBLE_DEVICES": "-1"}
     if count > 1:  # several trainers on one processor must not fight over its cores
         environment |= {"TF_NUM_INTRAOP_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
-    return Device("CPU" if count == 1 else f"CPU, share {index + 1} of {count}", environment, 0)
+    return Device("CPU" if count == 1 else f"CPU, share {index + 1} of {count}", environment)

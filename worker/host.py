@@ -75,7 +75,9 @@ class Host:
         self._lock_file: IO[str] | None = None
         self._slots = [
             _slot_state(settings.worker_name, index, settings.queue_names, device, spawn)
-            for index, device in enumerate(found or devices(settings.slots))
+            for index, device in enumerate(
+                found or devices(settings.slots, slots_per_gpu=settings.slots_per_gpu)
+            )
         ]
         self._free: queue.SimpleQueue[SlotState] = queue.SimpleQueue()
         for state in self._slots:
@@ -170,7 +172,10 @@ class Host:
         state.job_id = lease.job_id
         self._changed.set()
         try:
-            return Supervisor(self.yard, lease, state.standby, self.drain).run()
+            supervisor = Supervisor(
+                self.yard, lease, state.standby, self.drain, gpu=state.device.gpu
+            )
+            return supervisor.run()
         except Exception:
             # The lease runs out by itself; the slot must live on.
             log.exception("The supervision of job %d broke.", lease.job_id)

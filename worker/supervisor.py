@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from sqlalchemy.orm import Session
 from shared import jobs, protocol, recording
 from shared.artifacts import ArtifactStore
 from shared.database import Database
+from shared.gauges import Point
 from shared.jobs import Lease
 from shared.live import Publisher
 from shared.settings import Settings
+from worker.gauges import Averager, Gauges
 from worker.heartbeat import Heartbeat
 from worker.inputs import gather
 from worker.job_log import JobLog
@@ -76,13 +78,23 @@ class Supervisor:
         lease: the attempt's.
         standby: where the trainer comes from.
         drain: set when the worker stops and hands its jobs back.
+        gpu: index of the GPU that the trainer works on, if it has one.
     """
 
-    def __init__(self, yard: Yard, lease: Lease, standby: Standby, drain: threading.Event) -> None:
+    def __init__(
+        self,
+        yard: Yard,
+        lease: Lease,
+        standby: Standby,
+        drain: threading.Event,
+        gpu: int | None = None,
+    ) -> None:
         self._yard = yard
         self._lease = lease
         self._standby = standby
         self._drain = drain
+        self._gpu = gpu
+        self._averager = Averager(lease.attempt, began=time.monotonic())
         self._progress: dict[str, Any] | None = None
         self._seen_first_step = False
         self._log_due = 0.0
@@ -139,7 +151,8 @@ class Supervisor:
         trainer.attach_log(self._log.write)
         try:
             trainer.send(assignment)
-            return self._follow(trainer, heartbeat)
+            with self._gauges(trainer):
+                return self._follow(trainer, heartbeat)
         finally:
             trainer.kill()
             if not self._drain.is_set():
@@ -218,6 +231,19 @@ class Supervisor:
                 lambda s: recording.first_step(s, self._lease, event), then=self._changed
             )
             self._standby.refill()
+
+    def _gauges(self, trainer: TrainerProcess) -> Gauges:
+        return Gauges(
+            trainer.pid,
+            self._gpu,
+            self._averager,
+            write=lambda points: self._recorder.put(lambda s: self._write_gauges(s, points)),
+            show=lambda point: self._publish("gauge", asdict(point)),
+        )
+
+    def _write_gauges(self, session: Session, points: list[Point]) -> None:
+        span_seconds = recording.gauges(session, self._lease, points)
+        self._averager.span_seconds = max(self._averager.span_seconds, span_seconds)
 
     # --- verdicts -------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ class Plan:
         age_minutes: how long ago it was submitted.
         epoch_seconds: time of one epoch.
         ends: how the attempts before the last one ended.
+        gauges: what was measured: `cpu`, `gpu` (and the processor), or nothing.
     """
 
     status: Status
@@ -34,6 +35,7 @@ class Plan:
     failure: dict[str, str] | None = None
     detail: str | None = None
     ends: tuple[Outcome, ...] = ()
+    gauges: str = ""
 
 
 PLANS = {
@@ -47,6 +49,7 @@ PLANS = {
         epochs_done=6,
         age_minutes=3.2,
         epoch_seconds=21.0,
+        gauges="cpu",
     ),
     "starting": Plan(Status.RUNNING, "lenet5", age_minutes=0.4, epochs_done=0),
     "queued": Plan(
@@ -76,6 +79,7 @@ PLANS = {
         age_minutes=11,
         epoch_seconds=52.0,
         ends=(Outcome.LOST, Outcome.PREEMPTED),
+        gauges="gpu",
     ),
     "paused": Plan(
         Status.PAUSED,
@@ -143,6 +147,7 @@ PLANS = {
         age_minutes=60 * 26,
         epoch_seconds=4.2,
         ends=(Outcome.LOST, Outcome.LOST),
+        gauges="gpu",
         detail="All 10 epochs are done.",
     ),
     "single": Plan(

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from shared import catalogue, jobs
 from shared.artifacts import ArtifactStore
 from shared.database import Database
-from shared.models import Attempt, Epoch, Job, JobEvent, Outcome, Status, Worker
+from shared.models import Attempt, Epoch, Gauge, Job, JobEvent, Outcome, Status, Worker
 from shared.protocol import Layer, Progress, Started, as_json
 from shared.schema import upgrade
 from shared.settings import Settings
@@ -185,12 +185,29 @@ class Seeder:
         attempt.started_step = round(STEPS * (part - int(part)))
         attempt.lost_seconds = lost
         self.session.add(attempt)
+        if plan.gauges:
+            self._add_gauges(job, ((ended or self.now) - began).total_seconds(), gpu=plan.gauges)
         number = job.attempt
         self._add_event(job, began, "claimed", f"Worker {attempt.worker} took the job.", number)
         if ended is not None and outcome is not None:
             message = why or job.outcome_detail or f"{outcome.value.capitalize()}."
             kind = "saved" if outcome is Outcome.PAUSED else outcome.value
             self._add_event(job, ended, kind, message, number)
+
+    def _add_gauges(self, job: Job, seconds: float, *, gpu: str) -> None:
+        """Measure an attempt: it imports, trains evenly, and warms the GPU up."""
+        span = max(2, math.ceil(seconds / 160))
+        for second in range(span, round(seconds) + 1, span):
+            row = Gauge(job_id=job.id, attempt=job.attempt, second=second, span_seconds=span)
+            busy = 0.15 if second <= 4 else 1.0
+            row.cpu_percent = busy * self.dice.gauss(168, 7)
+            row.memory_bytes = round(2**30 * (0.9 + 0.5 * busy + self.dice.uniform(0, 0.02)))
+            if gpu == "gpu":
+                row.gpu_percent = min(100.0, busy * self.dice.gauss(88, 4))
+                row.gpu_memory_bytes = round(2**30 * (0.6 + 5.2 * busy))
+                row.gpu_celsius = round(68 - 30 * math.exp(-second / 40))
+                row.gpu_watts = 28 + busy * self.dice.gauss(38, 2)
+            self.session.add(row)
 
     def _add_event(self, job: Job, at: datetime, kind: str, message: str, attempt: int) -> None:
         event = JobEvent(job_id=job.id, attempt=attempt, at=at, kind=kind, message=message)

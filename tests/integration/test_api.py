@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 
 from shared import jobs
 from shared.database import Database, utc_now
-from shared.models import Artifact, Attempt, Job, JobEvent, Status, Worker
+from shared.models import Artifact, Attempt, Gauge, Job, JobEvent, Status, Worker
 from shared.queue import Bell, list_key
 from shared.schema import expected_revision
 from shared.settings import Settings
@@ -313,7 +313,17 @@ def test_a_job_that_is_not_over_cannot_be_deleted(client: FlaskClient, database:
     assert client.get(f"/api/v1/jobs/{job_id}").status_code == 200
 
 
-OF_A_JOB = ["", "/epochs", "/events", "/attempts", "/artifacts", "/artifacts/x", "/log", "/stream"]
+OF_A_JOB = [
+    "",
+    "/epochs",
+    "/gauges",
+    "/events",
+    "/attempts",
+    "/artifacts",
+    "/artifacts/x",
+    "/log",
+    "/stream",
+]
 
 
 def test_what_is_asked_of_no_job_is_not_found(client: FlaskClient) -> None:
@@ -330,7 +340,7 @@ def test_what_is_asked_of_no_job_is_not_found(client: FlaskClient) -> None:
 
 def test_a_new_job_has_no_history_but_its_submission(client: FlaskClient) -> None:
     job_id = json_of(submit(client, {}))["id"]
-    for path in ("epochs", "attempts", "artifacts"):
+    for path in ("epochs", "gauges", "attempts", "artifacts"):
         listed = json_of(client.get(f"/api/v1/jobs/{job_id}/{path}"))
         assert listed == {"items": [], "next_cursor": None}
     events = check(schemas.Listing[schemas.EventRow], client.get(f"/api/v1/jobs/{job_id}/events"))
@@ -354,6 +364,26 @@ def test_epochs_are_listed_from_the_first(client: FlaskClient, database: Databas
         if name != "extra":
             assert table[0][name] == str(value)
     assert fields_of(client.get(f"{path}?format=xml")) == ["format"]
+
+
+def test_gauges_are_listed_by_attempt_and_time(client: FlaskClient, database: Database) -> None:
+    job_id = running_job(database)
+    with database.write() as session:
+        for attempt, second in ((2, 2), (1, 4), (1, 2)):
+            session.add(
+                Gauge(
+                    job_id=job_id,
+                    attempt=attempt,
+                    second=second,
+                    span_seconds=2.0,
+                    cpu_percent=173.5,
+                    memory_bytes=2**33,
+                )
+            )
+    listed = check(schemas.Listing[schemas.GaugeRow], client.get(f"/api/v1/jobs/{job_id}/gauges"))
+    assert [(row["attempt"], row["second"]) for row in listed["items"]] == [(1, 2), (1, 4), (2, 2)]
+    assert listed["items"][0]["memory_bytes"] == 2**33
+    assert listed["items"][0]["gpu_percent"] is None
 
 
 def test_attempts_keep_their_lease_to_themselves(client: FlaskClient, database: Database) -> None:

@@ -98,6 +98,8 @@ def test_a_stream_begins_with_what_is_and_goes_on_with_what_comes(
     assert viewer.next("progress") == ("progress", PROGRESS)
     publisher.publish(job_id, "log", {"lines": ["a", "b"]})
     assert viewer.next("log")[1] == {"lines": ["a", "b"]}
+    publisher.publish(job_id, "gauge", {"attempt": 1, "second": 2})
+    assert viewer.next("gauge")[1] == {"attempt": 1, "second": 2}
     add_epoch(database, job_id, 3)
     publisher.publish(job_id, "epoch", {})
     assert viewer.next("epoch")[1]["epoch"] == 3

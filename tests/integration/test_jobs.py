@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from shared import catalogue, jobs, recording
 from shared.database import Database, utc_now
 from shared.errors import Conflict, InvalidInput, LeaseLost, NotFound
+from shared.gauges import Point
 from shared.jobs import Lease, Slot
-from shared.models import Attempt, Epoch, Job, JobEvent, Outcome, Status
+from shared.models import Attempt, Epoch, Gauge, Job, JobEvent, Outcome, Status
 from shared.protocol import Checkpoint, Finished, Progress
 from shared.protocol import Epoch as EpochEvent
 from shared.spec import parse_submission
@@ -200,6 +201,7 @@ def test_who_lost_the_lease_can_write_nothing(yard: Database) -> None:
         lambda s: jobs.renew(s, old, lease_seconds=20),
         lambda s: recording.epoch(s, old, epoch_event(1)),
         lambda s: recording.first_step(s, old, Progress(phase="train", epoch=1, step=1, steps=2)),
+        lambda s: recording.gauges(s, old, [Point(old.attempt, 2, 2.0, cpu_percent=80.0)]),
         lambda s: jobs.succeed(s, old, result=finished_event(), detail=""),
         lambda s: jobs.fail(s, old, failure=FAILURE),
         lambda s: jobs.cancel(s, old),
@@ -375,6 +377,7 @@ def test_only_a_job_that_is_over_can_be_deleted(yard: Database) -> None:
         jobs.delete(session, job_id)
     with yard.write() as session:
         recording.epoch(session, lease, epoch_event(1))
+        recording.gauges(session, lease, [Point(lease.attempt, 2, 2.0, cpu_percent=80.0)])
         jobs.fail(session, lease, failure=FAILURE)
     with yard.write() as session:
         jobs.delete(session, job_id)
@@ -382,7 +385,7 @@ def test_only_a_job_that_is_over_can_be_deleted(yard: Database) -> None:
     with pytest.raises(NotFound, match=str(job_id)):
         job_of(yard, job_id)
     with yard.read() as session:
-        for table in (Attempt, Epoch, JobEvent):
+        for table in (Attempt, Epoch, Gauge, JobEvent):
             assert session.scalar(sa.select(sa.func.count()).select_from(table)) == 0
 
 

@@ -1,4 +1,4 @@
-"""What a job has been through: epochs, events, attempts."""
+"""What a job has been through: epochs, gauges, events, attempts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from shared import jobs
 from shared.errors import InvalidInput
-from shared.models import Attempt, Epoch, JobEvent
-from shared.records import attempt_row, epoch_row, event_row
+from shared.models import Attempt, Epoch, Gauge, JobEvent
+from shared.records import attempt_row, epoch_row, event_row, gauge_row
 from web.api import schemas
 from web.api.blueprint import JOB, Operation, Parameter, bp, documented
 from web.yard import current_yard
@@ -43,6 +43,20 @@ def epochs(job_id: int) -> Any:
     rows = _rows(job_id, sa.select(Epoch).where(Epoch.job_id == job_id).order_by(Epoch.epoch))
     items = [epoch_row(row) for row in rows]
     return _csv(job_id, items) if form == "csv" else _all(items)
+
+
+@bp.get(f"{JOB}/gauges")
+@documented(
+    Operation(
+        "List how hard the machine worked for a job, at most some hundreds of points",
+        schemas.Listing[schemas.GaugeRow],
+        errors=(404,),
+    )
+)
+def gauges(job_id: int) -> Any:
+    """Return all points, from the first."""
+    query = sa.select(Gauge).where(Gauge.job_id == job_id).order_by(Gauge.attempt, Gauge.second)
+    return _all([gauge_row(row) for row in _rows(job_id, query)])
 
 
 @bp.get(f"{JOB}/events")

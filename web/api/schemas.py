@@ -203,6 +203,20 @@ class EpochRow(Answer):
     extra: dict[str, Any] | None
 
 
+class GaugeRow(Answer):
+    """How hard the machine worked over a stretch of an attempt; null: not measured."""
+
+    attempt: int
+    second: int = Field(description="End of the stretch, in seconds since the attempt was claimed.")
+    span_seconds: float = Field(description="Length of the stretch.")
+    cpu_percent: float | None = Field(description="Mean use of the processor; 100 is one core.")
+    memory_bytes: int | None = Field(description="Most memory held by trainer and children.")
+    gpu_percent: float | None = Field(description="Mean share of time in which the GPU worked.")
+    gpu_memory_bytes: int | None = Field(description="Most memory in use on the whole GPU.")
+    gpu_celsius: float | None = Field(description="Highest temperature of the GPU.")
+    gpu_watts: float | None = Field(description="Mean power that the GPU drew.")
+
+
 class EventRow(Answer):
     """One thing that happened to a job."""
 

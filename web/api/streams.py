@@ -29,7 +29,8 @@ _AFTER = Parameter(
 @bp.get(f"{JOB}/stream")
 @documented(
     Operation(
-        "Follow a job: events `job`, `epoch`, `progress`, `log`, and `end` when it is over",
+        "Follow a job: events `job`, `epoch`, `progress`, `gauge`, `log`, and `end` when it is "
+        "over",
         "text/event-stream",
         parameters=(_LAST, _AFTER),
         errors=(404, 422, 503),

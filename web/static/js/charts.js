@@ -6,7 +6,7 @@ const MAX_DOTS = 60;
 const charts = new Set();
 
 /** Resolve a colour token for the canvas, in the theme that holds now. */
-function colour(token) {
+export function colour(token) {
   const probe = document.createElement("i");
   probe.className = `ink-${token}`;
   document.body.append(probe);
@@ -292,7 +292,7 @@ function resetZoom() {
   for (const chart of charts) chart.clearZoom();
 }
 
-function element(name, className, text) {
+export function element(name, className, text) {
   const node = document.createElement(name);
   if (className) node.className = className;
   if (text !== undefined) node.textContent = text;

@@ -1,8 +1,9 @@
-// The job page: curves, live progress, log, confusion matrix.
+// The job page: curves, gauges, live progress, log, confusion matrix.
 import { EpochChart } from "./charts.js";
 import "./common.js";
 import { showConfusion } from "./confusion.js";
 import { count, duration, figure, percent } from "./format.js";
+import { GaugePanel } from "./gauges.js";
 import { follow, throttled } from "./live.js";
 import { LogView } from "./log.js";
 import { fetchPage, swapRegions } from "./regions.js";
@@ -54,6 +55,8 @@ const rate = chart("rate", {
   farEnd: null,
   limits: [0, Infinity],
 });
+
+const gauges = new GaugePanel(document.querySelector("[data-gauges]"));
 
 /** Mark where later attempts went on. */
 function markStarts() {
@@ -127,6 +130,7 @@ const refresh = async () => {
   const page = await fetchPage(location.pathname);
   const fresh = JSON.parse(page.querySelector("[data-job-data]").textContent);
   takeEpochs(fresh);
+  gauges.setData(fresh.gauge_fields, fresh.gauges);
   starts = fresh.starts;
   markStarts();
   changeStatus(fresh.status);
@@ -171,6 +175,7 @@ const stream = follow(() => `${api}/stream?after=e${lastEpoch()}`, {
     draw();
     showProgress();
   },
+  gauge(point) { gauges.add(point); },
   log({ lines }) { log.append(lines); },
   end() {
     stream.stop();
@@ -185,6 +190,7 @@ const stream = follow(() => `${api}/stream?after=e${lastEpoch()}`, {
 
 const log = new LogView(document.querySelector("[data-log]"), document.querySelector("[data-follow]"), `${api}/log`);
 draw();
+gauges.setData(data.gauge_fields, data.gauges);
 markStarts();
 followRibbon(accuracy, () => starts);
 performance.mark("curves-drawn");
