@@ -78,10 +78,29 @@ class Layer(_Message):
     parameters: int
 
 
+class Machine(_Message):
+    """What a run's numbers depend on beside its spec and versions.
+
+    Attributes:
+        processor: its model.
+        cores: processor cores that the trainer may use.
+        intra_op_threads: threads that share one operation; sums may depend on their number.
+        inter_op_threads: operations that run at once.
+    """
+
+    processor: str
+    cores: int
+    intra_op_threads: int
+    inter_op_threads: int
+
+
 class Started(_Message):
     """The model is built and the data are in place.
 
     Attributes:
+        versions: of all software that decides a run's numbers, by name.
+        seed: what weights, order and dropout were drawn from.
+        dataset_version: content hash of the data that were read.
         epoch, step: position that training starts from: epoch counts from 1, steps of that epoch
             already done; (1, 0) unless resumed.
         resumed_from: name of the checkpoint file, if any.
@@ -99,6 +118,9 @@ class Started(_Message):
     device: str
     precision: str
     versions: dict[str, str]
+    machine: Machine
+    seed: int
+    dataset_version: str
     resumed_from: str | None = None
     rejected_checkpoints: dict[str, str] = {}
 

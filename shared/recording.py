@@ -42,7 +42,8 @@ def started(session: Session, lease: Lease, event: protocol.Started) -> None:
     for name, reason in event.rejected_checkpoints.items():
         message += f" Checkpoint {name} was not used: {reason}"
     kind = "started" if event.resumed_from is None else "resumed"
-    add_event(session, lease.job_id, kind, message, attempt=lease.attempt)
+    where = event.model_dump(include={"device", "precision", "versions", "machine"})
+    add_event(session, lease.job_id, kind, message, attempt=lease.attempt, data=where)
 
 
 def first_step(session: Session, lease: Lease, event: protocol.Progress) -> None:

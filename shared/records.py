@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from shared import doctor
+from shared import doctor, reproduce
 from shared.models import (
     Artifact,
     Attempt,
@@ -166,9 +166,12 @@ def job_item(job: Job) -> dict[str, Any]:
 
 
 def job_detail(job: Job) -> dict[str, Any]:
-    """Return a job with its spec, its run's facts, its result, and the doctor's correction."""
+    """Return a job with its spec, its run's facts, its result, and how to go on from there."""
     correction = doctor.correct(job.failure["kind"], job.spec) if job.failure else None
-    return _pick(job, _DETAIL) | {"correction": correction and correction.as_dict()}
+    return _pick(job, _DETAIL) | {
+        "correction": correction and correction.as_dict(),
+        "reproduce": reproduce.commands(job.id, job.name, job.preset, job.spec),
+    }
 
 
 def epoch_row(epoch: Epoch) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from shared.protocol import (
     Failed,
     Finished,
     Layer,
+    Machine,
     Progress,
     Ready,
     Run,
@@ -204,6 +205,9 @@ class FakeTrainer:
                 device="CPU",
                 precision="float32",
                 versions={"tensorflow": "fake"},
+                machine=Machine(processor="fake", cores=1, intra_op_threads=1, inter_op_threads=1),
+                seed=self.run.spec.seed,
+                dataset_version="0" * 64,
                 resumed_from=resumed,
             )
         )

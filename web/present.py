@@ -28,6 +28,12 @@ _NAMES = {
     "vgg16": "VGG16",
 }
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
+_SOFTWARE = {
+    "cuda": "CUDA",
+    "cudnn": "cuDNN",
+    "numpy": "NumPy",
+    "tensorflow": "TensorFlow",
+}
 SPARK_WIDTH = 104
 SPARK_HEIGHT = 28
 _SPARK_PAD = 3
@@ -38,6 +44,11 @@ def kind_name(kind: str | None) -> str:
     words = [_NAMES.get(word, word) for word in (kind or "").split("_")]
     text = " ".join(words)
     return text[:1].upper() + text[1:]
+
+
+def software(name: str) -> str:
+    """Return a program's name as its makers write it."""
+    return _SOFTWARE.get(name, name.capitalize())
 
 
 def failure_title(kind: str) -> str:
@@ -180,5 +191,6 @@ FILTERS = (
     phase,
     seconds_since,
     share_done,
+    software,
     spark,
 )

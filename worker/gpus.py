@@ -64,6 +64,17 @@ def find_gpus() -> list[Gpu]:
             return []
 
 
+def driver_version() -> str | None:
+    """Return the driver's version; None without a driver."""
+    with driver() as present:
+        if not present:
+            return None
+        try:
+            return str(pynvml.nvmlSystemGetDriverVersion())
+        except pynvml.NVMLError:
+            return None
+
+
 def read_gpu(index: int) -> dict[str, float]:
     """Measure a GPU once, within `driver()`.
 

@@ -48,13 +48,26 @@ def _facts(job: dict[str, Any]) -> list[tuple[str, Any]]:
         ("early stopping", _described(spec["early_stopping"])),
         ("epochs", f"{job['epochs_done']} of {job['epochs_total']}"),
         ("batch size", job["batch_size"]),
-        ("device", (job["run_info"] or {}).get("device")),
+        ("seed", spec["seed"]),
+        *_run(job["run_info"] or {}),
         ("queue", job["queue"]),
         ("submitted", job["submitted_at"]),
         ("took", text.duration(job["duration_seconds"])),
         ("test accuracy", text.percent(job["test_accuracy"])),
         ("weights", (job["result"] or {}).get("weights_sha256")),
+        ("again", job["reproduce"]["submit"]),
     ]
+
+
+def _run(info: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return what the numbers depend on beside the spec, as far as it was recorded."""
+    machine = info.get("machine") or {}
+    versions = ", ".join(f"{name} {value}" for name, value in info.get("versions", {}).items())
+    rows = [("device", info.get("device")), ("precision", info.get("precision"))]
+    if machine:
+        threads = f"{machine['intra_op_threads']} and {machine['inter_op_threads']} threads"
+        rows.append(("processor", f"{machine['processor']}, {threads}"))
+    return [*rows, ("versions", versions or None)]
 
 
 def _waiting(wait: dict[str, Any] | None) -> list[tuple[str, Any]]:

@@ -19,7 +19,7 @@ from shared import catalogue, jobs
 from shared.artifacts import ArtifactStore
 from shared.database import Database
 from shared.models import Attempt, Epoch, Gauge, Job, JobEvent, Outcome, Status, Worker
-from shared.protocol import Layer, Progress, Started, as_json
+from shared.protocol import Layer, Machine, Progress, Started, as_json
 from shared.schema import upgrade
 from shared.settings import Settings
 from shared.spec.architecture import layers
@@ -29,7 +29,16 @@ from tests.browser.files import add_artifacts
 from tests.browser.plans import PLANS, Plan, ordinary
 
 WORKER = "gpu-lab-1"
-VERSIONS = {"python": "3.11.9", "tensorflow": "2.21.0", "keras": "3.15.1"}
+VERSIONS = {
+    "trainyard": "0.1.0+c8221fc90446",
+    "python": "3.11.9",
+    "tensorflow": "2.21.0",
+    "keras": "3.15.1",
+    "numpy": "2.4.0",
+    "cuda": "12.9.1",
+    "cudnn": "9",
+    "driver": "580.95.05",
+}
 STEPS = 600
 # How a seeded attempt is broken off: why, seconds of work lost, of silence, and to the next claim.
 _BREAKS: dict[Outcome | None, tuple[str | None, float, float, float]] = {
@@ -229,6 +238,14 @@ def started(spec: JobSpec) -> Started:
         device="NVIDIA L4",
         precision="float32",
         versions=VERSIONS,
+        machine=Machine(
+            processor="AMD EPYC 9354 32-Core Processor",
+            cores=16,
+            intra_op_threads=16,
+            inter_op_threads=16,
+        ),
+        seed=spec.seed,
+        dataset_version=spec.dataset.version or "",
     )
 
 

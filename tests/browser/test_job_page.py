@@ -112,6 +112,20 @@ def test_lost_attempts_are_told(open_page: OpenPage, site: Site) -> None:
     expect(page.get_by_role("region", name="Events")).to_contain_text("No heartbeat for 20 s.")
 
 
+def test_what_it_takes_to_train_the_same_again_is_folded_away(
+    open_page: OpenPage, site: Site
+) -> None:
+    job_id = site.ids["succeeded"]
+    page = open_page(f"/jobs/{job_id}")
+    record = page.locator(".reproduce")
+    expect(record).to_be_hidden()
+    page.get_by_text("Reproduce").click()
+    expect(record).to_contain_text(f"trainyard retry {job_id}")
+    expect(record).to_contain_text("trainyard submit --preset hello-world")
+    for words in ("Seed", "AMD EPYC 9354", "TensorFlow", "cuDNN", "580.95.05", "0.1.0+c8221fc"):
+        expect(record).to_contain_text(words)
+
+
 def test_what_differs_from_the_preset_is_marked(open_page: OpenPage, site: Site) -> None:
     page = open_page(f"/jobs/{site.ids['failed']}")
     marked = page.locator(".changed dt").all_text_contents()

@@ -90,17 +90,28 @@ class JobItem(Answer):
     )
 
 
+class Reproduce(Answer):
+    """The commands that train the job again, exactly."""
+
+    retry: str = Field(description="In the yard that holds the job.")
+    submit: str = Field(description="In any yard that has the data.")
+
+
 class JobDetail(JobItem):
     """A job with its spec, the facts of its run, and its result."""
 
     spec: JobSpec
-    run_info: dict[str, Any] | None
+    run_info: dict[str, Any] | None = Field(
+        description="Of the newest attempt: device, precision, versions, machine (processor, "
+        "cores, threads), seed, dataset_version, layers; null before the first."
+    )
     result: dict[str, Any] | None
     max_attempts: int
     gpus: int
     correction: Correction | None = Field(
         description="What the failure doctor would change; null where only a person can help."
     )
+    reproduce: Reproduce
 
 
 class JobAccepted(JobDetail):

@@ -25,8 +25,10 @@ def narrate(event: Event, spec: JobSpec) -> list[str]:
 
 def _started(event: Started, spec: JobSpec) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in event.versions.items())
+    processor = f"{event.machine.processor}, {event.machine.intra_op_threads} threads"
     lines = [
         f"On {event.device} in {event.precision}, with {versions}.",
+        f"Processor: {processor}; seed {event.seed}.",
         f"Data: {spec.dataset.name}, {event.train_images:,} images to train on.",
         f"Steps an epoch: {event.steps_per_epoch:,}; images to evaluate on: {event.eval_images:,}.",
         f"Model: {spec.model.kind}, {event.parameters:,} parameters.",

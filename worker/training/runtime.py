@@ -6,6 +6,7 @@ the job's log.
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shutil
@@ -14,6 +15,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from shared.protocol import Machine
+from shared.version import code_version
+from worker import processor
+from worker.gpus import driver_version
 
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",  # errors and warnings
@@ -74,18 +80,57 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@functools.cache
 def versions() -> dict[str, str]:
-    """Return the versions that decide a run's numbers."""
+    """Return the versions that decide a run's numbers; those of CUDA where there is a GPU."""
     import keras
     import numpy as np
     import tensorflow as tf
 
-    return {
+    found = {
+        "trainyard": code_version(),
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "numpy": np.__version__,
     }
+    return found | (_gpu_versions() if tf.config.list_physical_devices("GPU") else {})
+
+
+def _gpu_versions() -> dict[str, str]:
+    """Return what TensorFlow was built with, and the driver that it finds here."""
+    import tensorflow as tf
+
+    build = tf.sysconfig.get_build_info()
+    found = {
+        "cuda": build.get("cuda_version"),
+        "cudnn": build.get("cudnn_version"),
+        "driver": driver_version(),
+    }
+    return {name: str(value) for name, value in found.items() if value}
+
+
+def machine() -> Machine:
+    """Return what a run's numbers depend on beside spec and versions."""
+    import tensorflow as tf
+
+    cores, threading = processor.cores(), tf.config.threading
+    return Machine(
+        processor=processor.model(),
+        cores=cores,
+        intra_op_threads=_threads(
+            threading.get_intra_op_parallelism_threads(), "TF_NUM_INTRAOP_THREADS", cores
+        ),
+        inter_op_threads=_threads(
+            threading.get_inter_op_parallelism_threads(), "TF_NUM_INTEROP_THREADS", cores
+        ),
+    )
+
+
+def _threads(configured: int, variable: str, cores: int) -> int:
+    """Return the number that holds: TensorFlow takes 0 and nonsense as "one a core"."""
+    wanted = os.environ.get(variable, "")
+    return configured or (int(wanted) if wanted.isdecimal() else 0) or cores
 
 
 def device() -> str:

@@ -110,6 +110,9 @@ class Session:
                 device=runtime.device(),
                 precision=self._precision,
                 versions=runtime.versions(),
+                machine=runtime.machine(),
+                seed=self._spec.seed,
+                dataset_version=self._dataset.version,
                 resumed_from=resumed_from,
                 rejected_checkpoints=rejected,
             )

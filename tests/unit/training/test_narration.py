@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.protocol import Epoch, Event, Failed, Finished, Progress, Started, Stopped
+from shared.protocol import Epoch, Event, Failed, Finished, Machine, Progress, Started, Stopped
 from shared.spec import JobSpec
 from worker.training.narration import narrate
 
@@ -30,6 +30,9 @@ STARTED = Started(
     device="CPU",
     precision="float32",
     versions={"tensorflow": "2.21.0"},
+    machine=Machine(processor="AMD EPYC 9354", cores=4, intra_op_threads=2, inter_op_threads=4),
+    seed=7,
+    dataset_version="f84e08fcf5e2",
     resumed_from="epoch-00002-step-00000030.npz",
     rejected_checkpoints={"broken.npz": "It cannot be read."},
 )
@@ -42,6 +45,8 @@ def test_a_start_tells_of_device_versions_data_model_and_where_it_goes_on() -> N
         "float32",
         "tensorflow 2.21.0",
         "60,000 images",
+        "AMD EPYC 9354, 2 threads",
+        "seed 7",
         "2,424,482 parameters",
         "broken.npz",
         "It cannot be read.",

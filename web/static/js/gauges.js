@@ -135,7 +135,7 @@ class GaugeChart {
     this.u = new uPlot({
       width: Math.max(this.plot.clientWidth, 120),
       height: Math.max(this.plot.clientHeight, 80),
-      padding: [8, 10, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: SYNC, scales: ["x", null] }, drag: { x: false, y: false }, points: { size: 7 } },
       scales: {
