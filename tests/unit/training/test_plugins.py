@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,20 @@ import pytest
 
 from shared.spec import JobSpec
 from shared.spec.models import Plugin
+from tests.plugins import install_example
 from worker.training.data import Dataset
 from worker.training.failures import JobFailure, describe
 from worker.training.graph import Totals
 from worker.training.learner import Learner
 from worker.training.models import build, summarise
 
-EXAMPLE = Path(__file__).parents[2] / "example_plugin"
 SHAPE = (28, 28, 1)
 
 
 @pytest.fixture(scope="module")
 def installed_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the example package into a folder of its own."""
-    folder = tmp_path_factory.mktemp("installed")
-    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options, "--target", folder, EXAMPLE], check=True
-    )
-    return folder
+    return install_example(tmp_path_factory.mktemp("installed"))
 
 
 @pytest.fixture
