@@ -140,7 +140,7 @@ class Plugin(SpecModel):
 
     kind: Literal["plugin"] = "plugin"
     name: str = spec_field(
-        title="Name",
+        title="Plugin",
         description="Name of its entry point in the group `trainyard.models`.",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
     )
