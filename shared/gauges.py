@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from statistics import median_low
 
 # The span of a point until a job has too many of them.
 FIRST_SPAN_SECONDS = 2.0
@@ -55,24 +57,23 @@ def merge(first: Point, second: Point) -> Point:
 
 
 def halve(points: Sequence[Point]) -> list[Point]:
-    """Merge neighbours of one attempt into points of up to twice the longest span.
+    """Merge every two neighbours of one attempt; what is left over at its end stays.
 
     Args:
         points: of one job, in order.
     """
-    most_seconds = 2 * max((point.span_seconds for point in points), default=0.0)
-    thinned: list[Point] = []
-    for point in points:
-        last = thinned[-1] if thinned else None
-        if (
-            last is not None
-            and last.attempt == point.attempt
-            and last.span_seconds + point.span_seconds <= most_seconds
-        ):
-            thinned[-1] = merge(last, point)
-        else:
-            thinned.append(point)
-    return thinned
+    halved: list[Point] = []
+    for _, group in groupby(points, key=lambda point: point.attempt):
+        of_attempt = list(group)
+        pairs = zip(of_attempt[::2], of_attempt[1::2], strict=False)
+        halved += [merge(first, second) for first, second in pairs]
+        halved += of_attempt[-1:] if len(of_attempt) % 2 else []
+    return halved
+
+
+def usual_span_seconds(points: Sequence[Point]) -> float:
+    """Return the span that most points of a job have, whatever a busy machine did to some."""
+    return median_low(point.span_seconds for point in points) if points else 0.0
 
 
 def plausible(value: float) -> bool:

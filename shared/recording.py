@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from shared import protocol
 from shared.database import utc_now
-from shared.gauges import MAX_POINTS, Point, halve
+from shared.gauges import MAX_POINTS, Point, halve, usual_span_seconds
 from shared.jobs import Lease, add_event, hold
 from shared.models import Artifact, Attempt, Base, Epoch, Gauge, Job
 
@@ -104,7 +104,7 @@ def gauges(session: Session, lease: Lease, points: Sequence[Point]) -> float:
         session.execute(
             sa.insert(Gauge), [{"job_id": lease.job_id, **asdict(point)} for point in kept]
         )
-    return max((point.span_seconds for point in kept), default=0.0)
+    return usual_span_seconds(kept)
 
 
 def artifact(

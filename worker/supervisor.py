@@ -242,8 +242,7 @@ class Supervisor:
         )
 
     def _write_gauges(self, session: Session, points: list[Point]) -> None:
-        span_seconds = recording.gauges(session, self._lease, points)
-        self._averager.span_seconds = max(self._averager.span_seconds, span_seconds)
+        self._averager.span_seconds = recording.gauges(session, self._lease, points)
 
     # --- verdicts -------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from shared.gauges import Point, halve, merge, plausible
+from shared.gauges import Point, halve, merge, plausible, usual_span_seconds
 
 
 def points(count: int, *, attempt: int = 1, span_seconds: float = 2.0) -> list[Point]:
@@ -45,9 +45,10 @@ def test_attempts_are_never_merged() -> None:
     assert [(point.attempt, point.second) for point in thinned] == [(1, 4), (1, 6), (2, 2)]
 
 
-def test_short_spans_catch_up_with_long_ones() -> None:
-    thinned = halve([*points(2, span_seconds=16.0), *points(16, attempt=2)])
-    assert [point.span_seconds for point in thinned] == [32.0, 32.0]
+def test_one_sample_that_came_late_does_not_make_all_others_longer() -> None:
+    late = Point(1, 40, 24.0)
+    assert usual_span_seconds([*points(8), late]) == 2.0
+    assert usual_span_seconds([]) == 0.0
 
 
 def test_nothing_stays_nothing() -> None:
