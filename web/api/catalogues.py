@@ -62,7 +62,8 @@ def _kinds(field: str) -> Iterator[dict[str, Any]]:
 
 
 def _kind(kind: type[BaseModel]) -> dict[str, Any]:
-    properties = kind.model_json_schema()["properties"]
+    schema = kind.model_json_schema()
+    properties = _inlined(schema["properties"], schema.get("$defs", {}))
     name = properties.pop("kind")["const"]
     return {
         "kind": name,
@@ -70,6 +71,18 @@ def _kind(kind: type[BaseModel]) -> dict[str, Any]:
         "description": kind.__doc__ or "",
         "fields": [{"name": field, **schema} for field, schema in properties.items()],
     }
+
+
+def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
+    """Put each definition in the place that refers to it, for the answer has no room for others."""
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    # A discriminator's mapping refers to definitions too; each of them states its kind anyway.
+    return {key: _inlined(item, definitions) for key, item in schema.items() if key != "mapping"}
 
 
 def _all(items: Iterator[dict[str, Any]]) -> dict[str, Any]:

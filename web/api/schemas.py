@@ -341,7 +341,7 @@ class LayerRow(Answer):
 
 
 class MemoryRow(Answer):
-    """Estimate of what a training step holds in memory, and of its parts."""
+    """What a training step holds in memory at least, and of what: an estimate."""
 
     weights_bytes: int
     gradients_bytes: int

@@ -69,7 +69,7 @@ def summarise(model: Any) -> list[Layer]:
             Layer(
                 name=name,
                 kind=kind,
-                output_shape=list(inside[-1].output.shape[1:]),
+                output_shape=list(keras.tree.flatten(inside[-1].output)[0].shape[1:]),
                 parameters=sum(layer.count_params() for layer in inside),
             )
         )

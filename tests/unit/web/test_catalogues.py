@@ -48,6 +48,16 @@ def test_every_kind_can_be_used_with_its_defaults(
         JobSpec.model_validate({field: {"kind": item["kind"], **values}})
 
 
+def test_a_list_of_layers_says_which_layers_there_are(client: FlaskClient) -> None:
+    answer = client.get("/api/v1/models")
+    assert "$ref" not in answer.text
+    item = next(item for item in json_of(answer)["items"] if item["kind"] == "layers")
+    (layers,) = item["fields"]
+    kinds = {layer["properties"]["kind"]["const"]: layer for layer in layers["items"]["oneOf"]}
+    assert {"conv", "pool", "dense"} <= set(kinds)
+    assert kinds["dense"]["properties"]["units"]["default"] == 128
+
+
 def test_fields_say_what_they_allow(client: FlaskClient) -> None:
     items = json_of(client.get("/api/v1/models"))["items"]
     shallow = next(item for item in items if item["kind"] == "shallow_cnn")

@@ -62,7 +62,7 @@ function showLayers(layers, parameters) {
 
 function showMemory(memory) {
   form.querySelector("[data-memory]").textContent = memory
-    ? `About ${fileSize(memory.total_bytes)} of memory to train, ${fileSize(memory.activations_bytes)} of it for the batch.`
+    ? `At least ${fileSize(memory.total_bytes)} of memory to train, ${fileSize(memory.activations_bytes)} of it for the batch.`
     : "Its layers are known when it starts: the code is the worker's.";
 }
 
