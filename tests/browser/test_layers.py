@@ -127,7 +127,10 @@ def test_the_editor_fits_a_phone(open_page: OpenPage, scheme: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
-def test_a_plugin_says_that_only_the_worker_knows_it(open_page: OpenPage, site: Site) -> None:
+def test_a_plugin_says_that_only_the_worker_knows_it(
+    open_page: OpenPage, site: Site, watch: Any
+) -> None:
+    watch.expected.append("422")  # asked before the name is typed
     page = open_page("/jobs/new")
     page.locator('[data-path="spec.model.kind"]').select_option("plugin")
     page.locator('[data-path="spec.model.name"]').fill("mixed-kernels")
