@@ -7,6 +7,8 @@ timeout). PostgreSQL: connections are checked before use, so a restarted server 
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -22,6 +24,7 @@ from sqlalchemy.sql.expression import FunctionElement
 from shared.models import UtcDateTime
 
 _BUSY_TIMEOUT_SECONDS = 15.0
+_BUSY_PAUSE_SECONDS = 0.01
 _CONNECT_TIMEOUT_SECONDS = 5
 # A statement that takes longer than this is a bug; it must not hold locks for ever.
 _STATEMENT_TIMEOUT_MILLISECONDS = 60_000
@@ -118,7 +121,7 @@ def _sqlite_engine(url: sa.URL, pool_size: int) -> sa.Engine:
     def _connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver must not begin transactions by itself
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(cursor)
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute("PRAGMA cache_size = -16000")
@@ -130,6 +133,24 @@ def _sqlite_engine(url: sa.URL, pool_size: int) -> sa.Engine:
         connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
+    """Let readers and one writer work side by side; the file remembers it.
+
+    SQLite's own timeout does not wait for the switch: it fails at once while another process has
+    the new file in its hands.
+    """
+    give_up_at = time.monotonic() + _BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+            time.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _postgresql_engine(url: sa.URL, pool_size: int) -> sa.Engine:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -96,6 +98,22 @@ def test_upgrades_at_the_same_time_wait_for_each_other(empty_database_url: str) 
     outputs = [run.communicate(timeout=60) for run in runs]
     assert [run.returncode for run in runs] == [0, 0, 0], outputs
     assert _revision(empty_database_url) == schema.expected_revision()
+
+
+def test_the_first_connection_waits_for_a_file_that_somebody_else_is_making(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "new.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("CREATE TABLE made (x)")
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr("shared.database.time.sleep", lambda _: other.execute("COMMIT"))
+    database = Database(f"sqlite:///{path}")
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    assert not other.in_transaction, "It did not have to wait."
+    database.dispose()
+    other.close()
 
 
 def test_a_failed_revision_leaves_nothing_behind(
