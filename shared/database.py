@@ -28,6 +28,8 @@ _BUSY_PAUSE_SECONDS = 0.01
 _CONNECT_TIMEOUT_SECONDS = 5
 # A statement that takes longer than this is a bug; it must not hold locks for ever.
 _STATEMENT_TIMEOUT_MILLISECONDS = 60_000
+# A process that stands still in a transaction holds locks that nobody else can pass.
+_IDLE_TRANSACTION_MILLISECONDS = 15_000
 
 
 class utc_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
@@ -164,7 +166,8 @@ def _postgresql_engine(url: sa.URL, pool_size: int) -> sa.Engine:
             "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
             # Compiling a query costs more than any of ours takes.
             "options": "-c timezone=utc -c jit=off "
-            f"-c statement_timeout={_STATEMENT_TIMEOUT_MILLISECONDS}",
+            f"-c statement_timeout={_STATEMENT_TIMEOUT_MILLISECONDS} "
+            f"-c idle_in_transaction_session_timeout={_IDLE_TRANSACTION_MILLISECONDS}",
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,

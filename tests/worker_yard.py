@@ -6,6 +6,7 @@ Owns the test's own connections and the waits on what the processes write into S
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,6 +57,14 @@ class Yard:
         module = "tests.faults.worker" if fault else "tests.fake_worker"
         with process(module, env, self.log(name)) as worker:
             yield worker
+
+    def freeze(self, frozen: subprocess.Popen[bytes]) -> None:
+        """Stop a process, but not in the middle of a write.
+
+        SQLite's one write lock would stop with it, and everybody else would wait for SIGCONT.
+        """
+        with self.database.write():
+            frozen.send_signal(signal.SIGSTOP)
 
     def log(self, name: str) -> Path:
         """Return the file of what a process has printed."""

@@ -196,7 +196,7 @@ def test_a_frozen_worker_writes_nothing_after_it_lost_its_lease(yard: Yard) -> N
     job_id = yard.submit(epochs=2)
     with yard.scheduler(), yard.worker() as frozen:
         yard.wait_training(job_id)
-        os.kill(frozen.pid, signal.SIGSTOP)
+        yard.freeze(frozen)
         try:
             with yard.worker("w2"):
                 yard.wait_training(job_id, attempt=2)
