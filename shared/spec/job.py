@@ -16,6 +16,7 @@ from shared.spec.stopping import AccuracyDrop, EarlyStopping
 
 T = TypeVar("T", bound=SpecModel)
 
+MOST_GPUS = 16
 QUEUE_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 
@@ -61,9 +62,10 @@ class Resources(SpecModel):
     gpus: int = spec_field(
         0,
         title="GPUs",
-        description="0: any worker will do, with or without GPU. 1: only a GPU worker.",
+        description="0: any worker will do, with or without GPU. n: n GPUs of one machine, which "
+        "divide each step's batch among them.",
         ge=0,
-        le=1,
+        le=MOST_GPUS,
     )
     max_runtime_seconds: float | None = spec_field(
         None,

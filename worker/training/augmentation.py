@@ -21,18 +21,20 @@ def augment(settings: Augmentation, images: Any, *, seed: int, epoch: Any, step:
 
     Args:
         settings: the augmentation's part of the spec.
-        images: float32 [n, H, W, C], 0 to 255.
+        images: uint8 [n, H, W, C], 0 to 255.
         seed: the job's seed.
         epoch, step: int32 scalars; where training is.
 
     Returns:
-        Images of the same shape; black where they moved in from outside.
+        Images of the same shape: float32, black where they moved in from outside, or those
+        given, if nothing happens to them.
     """
     change = _KINDS.get(settings.kind)
     if change is None:
         return images
     place = tf.cast(epoch, tf.int64) * _EPOCH + tf.cast(step, tf.int64)
-    return change(settings, images, tf.stack([tf.constant(seed, tf.int64), place]))
+    pixels = tf.cast(images, tf.float32)
+    return change(settings, pixels, tf.stack([tf.constant(seed, tf.int64), place]))
 
 
 def _shift(settings: Shift, images: Any, seed: Any) -> Any:

@@ -19,6 +19,7 @@ from shared.spec.augmentation import Augmentation
 from worker.training.augmentation import augment
 from worker.training.backward import arranged
 from worker.training.optimizers import Updater
+from worker.training.replicas import Replicas, Share
 from worker.training.sampling import Rows
 from worker.training.source import Order, Source
 
@@ -97,6 +98,7 @@ class TrainingLoop:
     Args:
         model: ends in a dense softmax layer; see `worker.training.models`.
         updater: changes the model's weights.
+        replicas: the devices that have model and updater.
         batch_size: images a step; an epoch's last step takes what is left.
         augmentation: what happens to the images.
         seed: the job's seed.
@@ -106,14 +108,17 @@ class TrainingLoop:
         self,
         model: Any,
         updater: Updater,
+        replicas: Replicas,
         *,
         batch_size: int,
         augmentation: Augmentation,
         seed: int,
     ) -> None:
+        self._model = model
         self._logits = Logits(model)
         self._weights = [weight.value for weight in model.trainable_variables]
         self._updater = updater
+        self._replicas = replicas
         self._images = _images_of(model)
         self._batch_size = batch_size
         self._augmentation = augmentation
@@ -196,19 +201,24 @@ class TrainingLoop:
         )
 
     def _step(self, images: Any, labels: Any, learning_rate: Any, totals: Any) -> Any:
-        with arranged():
-            logits = self._logits(images, training=True)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        gradients = tf.gradients(self._updater.scale(tf.reduce_mean(losses)), self._weights)
-        self._updater.apply(gradients, learning_rate)
-        return _add(totals, losses, logits, labels)
+        def work(share: Share) -> Any:
+            # In this order: whatever the replicas exchange belongs into no arrangement.
+            with self._replicas.forward(self._model), arranged():
+                logits = self._logits(share.images, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(share.labels, logits)
+            own = tf.gradients(self._updater.scale(share.mean(losses)), self._weights)
+            self._updater.apply(self._replicas.add_up(own), learning_rate)
+            hits = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), share.labels)
+            return share.sum(losses), share.count(hits), share.size()
+
+        return _add(totals, self._replicas.run(work, images, labels))
 
 
 class EvaluationLoop:
     """Scores a model on some rows of an image set, in large batches.
 
     Args:
-        model: as for `TrainingLoop`.
+        model, replicas: as for `TrainingLoop`.
         source: the images.
         rows: the rows to score.
         classes: number of classes.
@@ -220,9 +230,17 @@ class EvaluationLoop:
     """
 
     def __init__(
-        self, model: Any, source: Source, rows: Rows, *, classes: int, batch_size: int
+        self,
+        model: Any,
+        replicas: Replicas,
+        source: Source,
+        rows: Rows,
+        *,
+        classes: int,
+        batch_size: int,
     ) -> None:
         self._logits = Logits(model)
+        self._replicas = replicas
         self._order = source.order(rows, batch_size)
         self._classes = classes
         self._batch_size = batch_size
@@ -267,16 +285,21 @@ class EvaluationLoop:
         def goes_on(batch: Any, *_: Any) -> Any:
             return batch < stop
 
-        def body(batch: Any, loss: Any, matrix: Any) -> Any:
+        def body(batch: Any, *score: Any) -> Any:
             first = (batch - part_start) * self._batch_size
-            chosen, truth = _batch(images, labels, rows[first : first + self._batch_size])
-            logits = self._logits(chosen, training=False)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
-            predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
-            counts = tf.math.confusion_matrix(truth, predictions, self._classes, dtype=tf.int64)
-            return batch + 1, loss + _sum(losses), matrix + counts
+            chosen = _batch(images, labels, rows[first : first + self._batch_size])
+            return batch + 1, *_add(score, self._replicas.run(self._score_share, *chosen))
 
         return tf.while_loop(goes_on, body, (start, loss, matrix), parallel_iterations=1)[1:]
+
+    def _score_share(self, share: Share) -> Any:
+        logits = self._logits(share.images, training=False)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(share.labels, logits)
+        predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        counts = tf.math.confusion_matrix(
+            share.labels, predictions, self._classes, weights=share.weights, dtype=tf.int64
+        )
+        return share.sum(losses), counts
 
 
 class Logits:
@@ -291,8 +314,9 @@ class Logits:
         self._body = keras.Model(model.input, self._head.input)
 
     def __call__(self, images: Any, *, training: bool) -> Any:
-        """Return logits float32 [n, classes] of images float32 [n, H, W, C], 0 to 255."""
-        features = tf.cast(self._body(images, training=training), tf.float32)
+        """Return logits float32 [n, classes] of images [n, H, W, C], 0 to 255, of any type."""
+        pixels = tf.cast(images, tf.float32)
+        features = tf.cast(self._body(pixels, training=training), tf.float32)
         return tf.matmul(features, self._head.kernel.value) + self._head.bias.value
 
 
@@ -302,20 +326,9 @@ def _images_of(model: Any) -> Any:
 
 
 def _batch(images: Any, labels: Any, rows: Any) -> tuple[Any, Any]:
-    """Return images float32 [n, H, W, C], 0 to 255, and labels int32 [n] of some rows."""
-    return tf.cast(tf.gather(images, rows), tf.float32), tf.gather(labels, rows)
+    """Return images uint8 [n, H, W, C] and labels int32 [n] of some rows."""
+    return tf.gather(images, rows), tf.gather(labels, rows)
 
 
-def _add(totals: Any, losses: Any, logits: Any, labels: Any) -> Any:
-    """Add a batch: losses float32 [n], logits float32 [n, classes], labels int32 [n]."""
-    loss, correct, images = totals
-    hits = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
-    return (
-        loss + _sum(losses),
-        correct + tf.math.count_nonzero(hits),
-        images + tf.size(labels, out_type=tf.int64),
-    )
-
-
-def _sum(losses: Any) -> Any:
-    return tf.reduce_sum(tf.cast(losses, tf.float64))
+def _add(sums: Any, more: Any) -> Any:
+    return tuple(old + new for old, new in zip(sums, more, strict=True))

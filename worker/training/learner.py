@@ -16,11 +16,12 @@ import tensorflow as tf
 from shared.protocol import Epoch
 from shared.spec.job import JobSpec
 from shared.spec.schedules import changes_within_an_epoch, learning_rate
-from worker.training import data, models, optimizers, sampling
+from worker.training import data, models, optimizers, runtime, sampling
 from worker.training.checkpoints import Arrays, State, Unusable
 from worker.training.data import Dataset
 from worker.training.graph import EvaluationLoop, Plan, Score, TrainingLoop
 from worker.training.precision import ScaledUpdater
+from worker.training.replicas import Single, replicas
 from worker.training.source import Source, open_source, room_for_data
 
 _EVALUATION_BATCH = 1000
@@ -33,6 +34,8 @@ class Learner:
         spec: the job's spec; its precision must be one that `auto` can become.
         dataset: the data set it names.
         room: bytes of images that may lie on the device; more are read from their files.
+        devices: names of the devices to train on together, such as `GPU:0`; those that the spec
+            asks for unless given.
 
     Attributes:
         model: the Keras model.
@@ -42,20 +45,32 @@ class Learner:
         steps_per_epoch: steps an epoch, a smaller last one included.
     """
 
-    def __init__(self, spec: JobSpec, dataset: Dataset, *, room: int | None = None) -> None:
+    def __init__(
+        self,
+        spec: JobSpec,
+        dataset: Dataset,
+        *,
+        room: int | None = None,
+        devices: Sequence[str] | None = None,
+    ) -> None:
         self._spec = spec
         self._dataset = dataset
+        self._replicas = replicas(
+            runtime.training_devices(spec.resources.gpus) if devices is None else devices
+        )
         self._rows, held_out = sampling.split(spec, dataset.y_train)
         self.train_images = len(self._rows)
         self.steps_per_epoch = -(-self.train_images // spec.batch_size)
         self._room = room_for_data() if room is None else room
         self._train_set = open_source(dataset.x_train, dataset.y_train, room=self._room)
         self._pixels = self._pixel_statistics()
-        self.model = self._build(spec)
-        self._updater = self._make_updater()
+        with self._replicas.scope():
+            self.model = self._build(spec)
+            self._updater = self._make_updater()
         self.training = TrainingLoop(
             self.model,
             self._updater,
+            self._replicas,
             batch_size=spec.batch_size,
             augmentation=spec.preprocessing.augmentation,
             seed=spec.seed,
@@ -102,8 +117,8 @@ class Learner:
         return digest.hexdigest()
 
     def float32_model(self) -> Any:
-        """Return a model that computes in float32 throughout, with the present weights."""
-        if self._spec.precision == "float32":
+        """Return a model in float32 throughout, on a single device, with the present weights."""
+        if self._spec.precision == "float32" and isinstance(self._replicas, Single):
             return self.model
         spec = self._spec.model_copy(update={"precision": "float32"})
         twin = self._build(spec)
@@ -159,6 +174,7 @@ class Learner:
     def _score_of(self, images: Source, rows: sampling.Rows) -> EvaluationLoop:
         return EvaluationLoop(
             self.model,
+            self._replicas,
             images,
             rows,
             classes=len(self._dataset.classes),

@@ -15,11 +15,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from shared.protocol import Machine
 from shared.version import code_version
 from worker import processor
 from worker.gpus import driver_version
+from worker.training.failures import JobFailure
 
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",  # errors and warnings
@@ -133,12 +135,48 @@ def _threads(configured: int, variable: str, cores: int) -> int:
     return configured or (int(wanted) if wanted.isdecimal() else 0) or cores
 
 
-def device() -> str:
-    """Return the name of the device that trains; brings the device up."""
+def training_devices(gpus: int) -> list[str]:
+    """Return the names of the devices that a job trains on, such as `GPU:0`.
+
+    Args:
+        gpus: GPUs that the job asks for; 0: one if there is one.
+
+    Raises:
+        JobFailure: TensorFlow finds fewer.
+    """
     import tensorflow as tf
 
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
+    found = len(tf.config.list_physical_devices("GPU"))
+    if gpus > found:
+        raise JobFailure(
+            "internal",
+            evidence=f"The job needs {_gpus(gpus)}; TensorFlow finds {_gpus(found)} here.",
+            suggestion="Check driver and CUDA on the worker, or ask for fewer (resources.gpus).",
+        )
+    return [f"GPU:{index}" for index in range(min(max(gpus, 1), found))] or ["CPU:0"]
+
+
+def device(gpus: int) -> str:
+    """Return the name of what trains, such as `2 GPUs: NVIDIA H100`; brings the devices up.
+
+    Args:
+        gpus: GPUs that the job asks for.
+    """
+    import tensorflow as tf
+
+    used = tf.config.list_physical_devices("GPU")[: max(gpus, 1)]
+    if not used:
         return "CPU"
-    details = tf.config.experimental.get_device_details(gpus[0])
-    return f"GPU: {details.get('device_name', gpus[0].name)}"
+    names = [_model_of(gpu) for gpu in used]
+    kind = "GPU" if len(used) == 1 else f"{len(used)} GPUs"
+    return f"{kind}: {', '.join(dict.fromkeys(names))}"
+
+
+def _model_of(gpu: Any) -> str:
+    import tensorflow as tf
+
+    return str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name))
+
+
+def _gpus(count: int) -> str:
+    return {0: "no GPU", 1: "1 GPU"}.get(count, f"{count} GPUs")

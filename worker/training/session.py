@@ -107,7 +107,7 @@ class Session:
                 eval_images=learner.evaluation.images,
                 parameters=learner.model.count_params(),
                 layers=models.summarise(learner.model),
-                device=runtime.device(),
+                device=runtime.device(self._spec.resources.gpus),
                 precision=self._precision,
                 versions=runtime.versions(),
                 machine=runtime.machine(),
