@@ -21,7 +21,7 @@ from worker.training.checkpoints import Arrays, State, Unusable
 from worker.training.data import Dataset
 from worker.training.graph import EvaluationLoop, Plan, Score, TrainingLoop
 from worker.training.precision import ScaledUpdater
-from worker.training.replicas import Single, replicas
+from worker.training.replicas import Replicas, Single, replicas
 from worker.training.source import Source, open_source, room_for_data
 
 _EVALUATION_BATCH = 1000
@@ -64,8 +64,8 @@ class Learner:
         self._room = room_for_data() if room is None else room
         self._train_set = open_source(dataset.x_train, dataset.y_train, room=self._room)
         self._pixels = self._pixel_statistics()
+        self.model = self._build(spec, self._replicas)
         with self._replicas.scope():
-            self.model = self._build(spec)
             self._updater = self._make_updater()
         self.training = TrainingLoop(
             self.model,
@@ -121,7 +121,7 @@ class Learner:
         if self._spec.precision == "float32" and isinstance(self._replicas, Single):
             return self.model
         spec = self._spec.model_copy(update={"precision": "float32"})
-        twin = self._build(spec)
+        twin = self._build(spec, Single())
         for weight, own in zip(twin.weights, self.model.weights, strict=True):
             weight.assign(own)
         return twin
@@ -161,10 +161,9 @@ class Learner:
         updater = optimizers.make(self._spec.optimizer, weights)
         return ScaledUpdater(updater) if self._spec.precision == "mixed_float16" else updater
 
-    def _build(self, spec: JobSpec) -> Any:
-        return models.build(
-            spec, self._dataset.image_shape, len(self._dataset.classes), self._pixels
-        )
+    def _build(self, spec: JobSpec, on: Replicas) -> Any:
+        shape, classes = self._dataset.image_shape, len(self._dataset.classes)
+        return models.build(spec, shape, classes, self._pixels, on.scope())
 
     def _pixel_statistics(self) -> data.PixelStatistics | None:
         if self._spec.preprocessing.scale != "standardize":

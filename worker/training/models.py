@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -32,6 +33,7 @@ def build(
     image_shape: tuple[int, int, int],
     classes: int,
     pixels: PixelStatistics | None = None,
+    scope: AbstractContextManager[Any] | None = None,
 ) -> Any:
     """Build a model with fresh weights, drawn from the spec's seed.
 
@@ -40,20 +42,22 @@ def build(
         image_shape: height, width and channels of an image.
         classes: number of classes.
         pixels: statistics of the training pixels; needed by the scale `standardize`.
+        scope: where the variables are made; see `worker.training.replicas`.
 
     Returns:
         A `keras.Model`: images float32 [N, H, W, C], 0 to 255, to probabilities
         float32 [N, classes].
     """
-    keras.utils.clear_session()
+    keras.utils.clear_session()  # ends any scope of TensorFlow's that it finds open
     keras.utils.set_random_seed(spec.seed)
     keras.config.set_dtype_policy(spec.precision)
-    images = keras.Input(image_shape, dtype=_FLOAT32, name="images")
-    values = _framed(frame(spec.model, image_shape), images)
-    values = _scale(spec.preprocessing.scale, pixels, values)
-    values = _MODELS[spec.model.kind](spec.model, values)
-    outputs = layers.Dense(classes, activation="softmax", dtype=_FLOAT32, name="classes")(values)
-    return keras.Model(images, outputs, name=spec.model.kind)
+    with scope or nullcontext():
+        images = keras.Input(image_shape, dtype=_FLOAT32, name="images")
+        values = _framed(frame(spec.model, image_shape), images)
+        values = _scale(spec.preprocessing.scale, pixels, values)
+        values = _MODELS[spec.model.kind](spec.model, values)
+        head = layers.Dense(classes, activation="softmax", dtype=_FLOAT32, name="classes")
+        return keras.Model(images, head(values), name=spec.model.kind)
 
 
 def summarise(model: Any) -> list[Layer]:

@@ -8,6 +8,7 @@ One device is a case of its own, not a group of one: its graph has no operation 
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -113,7 +114,7 @@ class Mirrored(Replicas):
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
-        self._strategy = tf.distribute.MirroredStrategy(list(devices))
+        self._strategy = _strategy(tuple(devices))
         self._source = devices[0]
         self._count = len(devices)
 
@@ -142,7 +143,7 @@ class Mirrored(Replicas):
         what a pass leaves alone shall not drift.
         """
         seeds, statistics = _seeds(model), _statistics(model)
-        shift = tf.constant([_SEEDS_APART, 0], tf.int64) * _replica()
+        shift = tf.constant([_SEEDS_APART, 0], tf.int64) * tf.cast(_replica(), tf.int64)
         for seed in seeds:
             seed.assign(seed.read_value() + shift)
         before = [statistic.read_value() for statistic in statistics]
@@ -190,13 +191,24 @@ def replicas(devices: Sequence[str]) -> Replicas:
     return Mirrored(devices) if len(devices) > 1 else Single()
 
 
+@functools.cache
+def _strategy(devices: tuple[str, ...]) -> Any:
+    """Return the one strategy on some devices.
+
+    Two of them number their exchanges alike, and TensorFlow, which knows an exchange by devices
+    and number, takes the second model's for the first one's. For the same reason, a process must
+    not train on other devices later.
+    """
+    return tf.distribute.MirroredStrategy(list(devices))
+
+
 # A seed generator's state is (seed, draws so far); seeds of a model's layers lie below this.
 _SEEDS_APART = 1 << 32
 
 
-def _replica() -> int:
-    """Return the number of the replica that is being traced, from 0."""
-    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
+def _replica() -> Any:
+    """Return the number of the replica that runs, from 0, as an int32 scalar."""
+    return tf.convert_to_tensor(tf.distribute.get_replica_context().replica_id_in_sync_group)
 
 
 def _seeds(model: Any) -> list[Any]:
