@@ -68,6 +68,12 @@ class Settings(BaseSettings):
         le=16,
         description="Jobs that share each GPU, and its memory, when the number of slots is 0.",
     )
+    gpus_per_slot: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="GPUs that a job of this worker may use together; 1 if jobs share a GPU.",
+    )
     heartbeat_seconds: float = Field(5.0, gt=0, description="Pause between two heartbeats.")
     lease_seconds: float = Field(
         20.0, gt=0, description="An attempt without a heartbeat for this long is lost."

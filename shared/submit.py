@@ -113,6 +113,9 @@ def check_fits(spec: JobSpec, version: DatasetVersion) -> None:
     if spec.precision == "mixed_float16" and not spec.resources.gpus:
         rule = "float16 needs a GPU: ask for one (resources.gpus), or take auto or mixed_bfloat16."
         raise InvalidInput.of("spec.precision", rule, spec.precision)
+    if spec.batch_size < spec.resources.gpus:
+        rule = f"Must give each of the {spec.resources.gpus} GPUs an image (resources.gpus)."
+        raise InvalidInput.of("spec.batch_size", rule, spec.batch_size)
     images = int(version.train_images * spec.train_fraction)
     if spec.evaluate_on == "validation":
         images -= int(images * spec.validation_fraction)

@@ -2,7 +2,7 @@
 
 Read from SQL and the workers' heartbeats, in a fixed number of queries however many jobs wait.
 The sentence names the first reason of: queue service away, no worker, none
-for the queue, none with a GPU, all of them draining, jobs ahead, about to start.
+for the queue, none with enough GPUs, all of them draining, jobs ahead, about to start.
 """
 
 from __future__ import annotations
@@ -147,12 +147,7 @@ def _nowhere(job: _Waiting, position: int, workers: list[Seen]) -> Wait:
     if not serving:
         return _unserved(job, position, alive)
     if all(_most_gpus(worker) < job.gpus for worker in serving):
-        on = f"serves queue {job.queue!r} has a GPU"
-        sentence = f"It needs a GPU, and no worker that {on}."
-        body = {"gpus": 0}
-        return Wait(
-            "no_gpu", sentence, position, remedies=[_edit(job, "Run it without a GPU", body)]
-        )
+        return _too_few_gpus(job, position, max(map(_most_gpus, serving)))
     names = sorted(worker.worker.name for worker in serving if worker.state == "draining")
     sentence = (
         f"{_listed(names)} {'drains' if len(names) == 1 else 'drain'}, and no other can run it."
@@ -162,6 +157,21 @@ def _nowhere(job: _Waiting, position: int, workers: list[Seen]) -> Wait:
         for name in names
     ]
     return Wait("draining", sentence, position, remedies=remedies)
+
+
+def _too_few_gpus(job: _Waiting, position: int, most: int) -> Wait:
+    """Explain a job that needs more GPUs than any slot for it has, `most` at the most."""
+    serves = f"serves queue {job.queue!r}"
+    if not most:
+        sentence = f"It needs {_gpus(job.gpus)}, and no worker that {serves} has a GPU."
+        remedy = _edit(job, "Run it without a GPU", {"gpus": 0})
+    else:
+        sentence = (
+            f"It needs {_gpus(job.gpus)} at once, and no worker that {serves} gives a job "
+            f"more than {most}."
+        )
+        remedy = _edit(job, f"Run it on {_gpus(most)}", {"gpus": most})
+    return Wait("no_gpu", sentence, position, remedies=[remedy])
 
 
 _START_A_WORKER = "Start one: trainyard worker"
@@ -187,6 +197,10 @@ def _to_the_front(job: _Waiting) -> Remedy:
 
 def _most_gpus(worker: Seen) -> int:
     return max((slot["gpus"] for slot in worker.worker.slots), default=0)
+
+
+def _gpus(count: int) -> str:
+    return "a GPU" if count == 1 else f"{count} GPUs"
 
 
 def _ahead(count: int) -> str:

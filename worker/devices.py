@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shared.errors import ConfigurationError
 from worker.gpus import Gpu, find_gpus
 
 
@@ -19,23 +20,24 @@ class Device:
     Attributes:
         name: what pages show, such as `CPU` or `GPU 0: NVIDIA H100`.
         environment: variables that confine a process to it; set before TensorFlow is imported.
-        gpu: index of its GPU; None: it has none.
+        gpu_indices: indices of its GPUs, as the driver counts.
     """
 
     name: str
     environment: dict[str, str]
-    gpu: int | None = None
+    gpu_indices: tuple[int, ...] = ()
 
     @property
     def gpus(self) -> int:
-        """GPUs that it has, 0 or 1."""
-        return 0 if self.gpu is None else 1
+        """GPUs that it has."""
+        return len(self.gpu_indices)
 
 
 def devices(
     slots: int,
     *,
     slots_per_gpu: int = 1,
+    gpus_per_slot: int = 1,
     gpus: Sequence[Gpu] | None = None,
     cores: int | None = None,
 ) -> list[Device]:
@@ -44,13 +46,24 @@ def devices(
     Args:
         slots: slots wanted; 0: as many as the GPUs give, or a single one for the CPU.
         slots_per_gpu: slots that share a GPU, when `slots` is 0.
+        gpus_per_slot: GPUs of one slot; what is left over makes a smaller last one.
         gpus: the GPUs to use; those of `usable_gpus` unless given.
         cores: processor cores to share; counted unless given.
+
+    Raises:
+        ConfigurationError: a GPU cannot be shared and be one of several at the same time.
     """
+    if slots_per_gpu > 1 and gpus_per_slot > 1:
+        raise ConfigurationError(
+            "Either slots share a GPU or a slot has several: one of TRAINYARD_SLOTS_PER_GPU and "
+            f"TRAINYARD_GPUS_PER_SLOT must be 1. Received: {slots_per_gpu} and {gpus_per_slot}."
+        )
     found = usable_gpus() if gpus is None else gpus
     if found:
-        count = slots or len(found) * slots_per_gpu
-        return [_gpu(index, count, found) for index in range(count)]
+        firsts = range(0, len(found), gpus_per_slot)
+        groups = [found[first : first + gpus_per_slot] for first in firsts]
+        count = slots or len(groups) * slots_per_gpu
+        return [_gpu_slot(index, count, groups) for index in range(count)]
     count = slots or 1
     threads = max(1, (cores or os.cpu_count() or 1) // count)
     return [_cpu(index, count, threads) for index in range(count)]
@@ -86,17 +99,24 @@ def _is_uuid(name: str, gpu: Gpu) -> bool:
     return name.startswith("GPU-") and gpu.uuid.startswith(name)
 
 
-def _gpu(index: int, count: int, gpus: Sequence[Gpu]) -> Device:
-    """Slot `index` of `count`; slots go round the GPUs in turn."""
-    gpu = gpus[index % len(gpus)]
-    shares = len(range(index % len(gpus), count, len(gpus)))
+def _gpu_slot(index: int, count: int, groups: Sequence[Sequence[Gpu]]) -> Device:
+    """Slot `index` of `count`; slots go round the groups of GPUs in turn."""
+    group = groups[index % len(groups)]
+    shares = len(range(index % len(groups), count, len(groups)))
+    indices = tuple(gpu.index for gpu in group)
     environment = {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as the driver counts
-        "CUDA_VISIBLE_DEVICES": str(gpu.index),
+        "CUDA_VISIBLE_DEVICES": ",".join(map(str, indices)),
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # or the first trainer takes all of its memory
     }
-    share = f", share {index // len(gpus) + 1} of {shares}" if shares > 1 else ""
-    return Device(f"GPU {gpu.index}: {gpu.name}{share}", environment, gpu.index)
+    share = f", share {index // len(groups) + 1} of {shares}" if shares > 1 else ""
+    return Device(f"{_named(group)}{share}", environment, indices)
+
+
+def _named(group: Sequence[Gpu]) -> str:
+    kind = "GPU" if len(group) == 1 else "GPUs"
+    models = dict.fromkeys(gpu.name for gpu in group)
+    return f"{kind} {', '.join(str(gpu.index) for gpu in group)}: {', '.join(models)}"
 
 
 def _cpu(index: int, count: int, threads: int) -> Device:

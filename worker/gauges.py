@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from shared.gauges import FIRST_SPAN_SECONDS, Point, merge
-from worker.gpus import driver, read_gpu
+from worker.gpus import driver, read_gpus
 from worker.meter import ProcessMeter
 
 _WRITE_SECONDS = 10.0
@@ -64,7 +64,7 @@ class Gauges:
 
     Args:
         pid: the trainer, whose children count as well.
-        gpu: index of the GPU that it works on, if it has one.
+        gpus: indices of the GPUs that it works on.
         averager: makes the points.
         write: is given some points every now and then, to be recorded; see `Averager.span_seconds`
             for what it may change.
@@ -75,7 +75,7 @@ class Gauges:
     def __init__(
         self,
         pid: int,
-        gpu: int | None,
+        gpus: Sequence[int],
         averager: Averager,
         *,
         write: Callable[[list[Point]], None],
@@ -83,7 +83,7 @@ class Gauges:
         sample_seconds: float = FIRST_SPAN_SECONDS,
     ) -> None:
         self._meter = ProcessMeter(pid)
-        self._gpu = gpu
+        self._gpus = gpus
         self._averager = averager
         self._write, self._show = write, show
         self._sample_seconds = sample_seconds
@@ -100,12 +100,12 @@ class Gauges:
 
     def _run(self) -> None:
         try:
-            if self._gpu is None:
+            if not self._gpus:
                 self._measure(self._meter.read)
                 return
             with driver() as present:
-                gpu = self._gpu if present else None
-                self._measure(lambda: self._meter.read() | _gpu_figures(gpu))
+                gpus = self._gpus if present else ()
+                self._measure(lambda: self._meter.read() | read_gpus(gpus))
         except Exception:  # nobody trains for the sake of its gauges
             log.exception("Nothing more is measured of process %d.", self._meter.pid)
 
@@ -125,7 +125,3 @@ class Gauges:
             points.append(point)
         if points:
             self._write(points)
-
-
-def _gpu_figures(gpu: int | None) -> dict[str, float]:
-    return {} if gpu is None else read_gpu(gpu)

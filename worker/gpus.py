@@ -7,9 +7,10 @@ does not depend on what it says.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import pynvml
@@ -95,6 +96,24 @@ def read_gpu(index: int) -> dict[str, float]:
     }
 
 
+def read_gpus(indices: Sequence[int]) -> dict[str, float]:
+    """Measure some GPUs once, within `driver()`, as if they were one.
+
+    Args:
+        indices: see `Gpu`.
+
+    Returns:
+        What `read_gpu` does: mean use, memory and power altogether, and the highest temperature.
+        A figure that one of them does not give is left out, for the others' would mislead.
+    """
+    each = [read_gpu(index) for index in indices]
+    return {
+        name: together([figures[name] for figures in each])
+        for name, together in _TOGETHER.items()
+        if each and all(name in figures for figures in each)
+    }
+
+
 def _describe(index: int) -> Gpu:
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     return Gpu(index, pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle))
@@ -110,6 +129,13 @@ def _answer(ask: Callable[[Any], float], handle: Any) -> float | None:
 def _celsius(handle: Any) -> float:
     return float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
 
+
+_TOGETHER: dict[str, Callable[[Sequence[float]], float]] = {
+    "gpu_percent": fmean,
+    "gpu_memory_bytes": sum,
+    "gpu_celsius": max,
+    "gpu_watts": sum,
+}
 
 _QUESTIONS: dict[str, Callable[[Any], float]] = {
     "gpu_percent": lambda handle: float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),

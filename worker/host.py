@@ -76,7 +76,12 @@ class Host:
         self._slots = [
             _slot_state(settings.worker_name, index, settings.queue_names, device, spawn)
             for index, device in enumerate(
-                found or devices(settings.slots, slots_per_gpu=settings.slots_per_gpu)
+                found
+                or devices(
+                    settings.slots,
+                    slots_per_gpu=settings.slots_per_gpu,
+                    gpus_per_slot=settings.gpus_per_slot,
+                )
             )
         ]
         self._free: queue.SimpleQueue[SlotState] = queue.SimpleQueue()
@@ -173,7 +178,7 @@ class Host:
         self._changed.set()
         try:
             supervisor = Supervisor(
-                self.yard, lease, state.standby, self.drain, gpu=state.device.gpu
+                self.yard, lease, state.standby, self.drain, gpus=state.device.gpu_indices
             )
             return supervisor.run()
         except Exception:

@@ -12,7 +12,7 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class Supervisor:
         lease: the attempt's.
         standby: where the trainer comes from.
         drain: set when the worker stops and hands its jobs back.
-        gpu: index of the GPU that the trainer works on, if it has one.
+        gpus: indices of the GPUs that the trainer works on.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class Supervisor:
         lease: Lease,
         standby: Standby,
         drain: threading.Event,
-        gpu: int | None = None,
+        gpus: Sequence[int] = (),
     ) -> None:
         self._yard = yard
         self._lease = lease
         self._standby = standby
         self._drain = drain
-        self._gpu = gpu
+        self._gpus = gpus
         self._averager = Averager(lease.attempt, began=time.monotonic())
         self._progress: dict[str, Any] | None = None
         self._seen_first_step = False
@@ -235,7 +235,7 @@ class Supervisor:
     def _gauges(self, trainer: TrainerProcess) -> Gauges:
         return Gauges(
             trainer.pid,
-            self._gpu,
+            self._gpus,
             self._averager,
             write=lambda points: self._recorder.put(lambda s: self._write_gauges(s, points)),
             show=lambda point: self._publish("gauge", asdict(point)),

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from shared.models import Outcome, Status
 from shared.spec import JobSpec
 from shared.spec.fields import SpecModel, spec_field
-from shared.spec.job import QUEUE_PATTERN
+from shared.spec.job import MOST_GPUS, QUEUE_PATTERN
 
 T = TypeVar("T")
 
@@ -139,7 +139,7 @@ class JobEdit(SpecModel):
         pattern=QUEUE_PATTERN,
     )
     gpus: int | None = spec_field(
-        None, title="GPUs", description="GPUs that a waiting job needs.", ge=0, le=1
+        None, title="GPUs", description="GPUs that a waiting job needs.", ge=0, le=MOST_GPUS
     )
 
 
@@ -222,10 +222,12 @@ class GaugeRow(Answer):
     span_seconds: float = Field(description="Length of the stretch.")
     cpu_percent: float | None = Field(description="Mean use of the processor; 100 is one core.")
     memory_bytes: int | None = Field(description="Most memory held by trainer and children.")
-    gpu_percent: float | None = Field(description="Mean share of time in which the GPU worked.")
-    gpu_memory_bytes: int | None = Field(description="Most memory in use on the whole GPU.")
-    gpu_celsius: float | None = Field(description="Highest temperature of the GPU.")
-    gpu_watts: float | None = Field(description="Mean power that the GPU drew.")
+    gpu_percent: float | None = Field(description="Mean share of time in which the GPUs worked.")
+    gpu_memory_bytes: int | None = Field(
+        description="Most memory in use on the whole GPUs, together."
+    )
+    gpu_celsius: float | None = Field(description="Highest temperature of a GPU.")
+    gpu_watts: float | None = Field(description="Mean power that the GPUs drew together.")
 
 
 class EventRow(Answer):
