@@ -77,7 +77,7 @@ function element(tag, className, ...children) {
 }
 
 function showProgress(out, doing, share) {
-  if (!out.querySelector("progress")) {
+  if (!out.querySelector(".preflight-doing")) {
     const bar = element("progress", "status-running");
     bar.max = 1;
     out.replaceChildren(element("p", "preflight-doing muted"), bar);
