@@ -19,48 +19,63 @@ export function setUp(box, { body, offer, refused }) {
   const button = box.querySelector("[data-preflight-start]");
   const out = box.querySelector("[data-preflight-out]");
   const words = button.textContent;
-  let path = null;
+  let turn = 0; // goes on with every start and stop: who sees another one is too late
+  let asked = null;
 
   async function start() {
+    const own = ++turn;
     button.textContent = "Stop";
     out.classList.remove("is-outdated");
     showProgress(out, "Asking for a slot", 0);
     try {
-      await follow(await post("/api/v1/preflights", await body()));
+      await follow(own, await post("/api/v1/preflights", await body()));
     } catch (error) {
-      out.replaceChildren();
+      const wanted = own === turn;
+      if (wanted) finish();
       if (!(error instanceof Problem)) throw error;
+      if (!wanted) return;
       if (error.status === 422 && refused) refused(error);
       else toast(error.message, { bad: true });
-    } finally {
-      path = null;
-      button.textContent = words;
     }
   }
 
-  async function follow(answer) {
-    const own = `/api/v1/preflights/${answer.id}`;
-    path = own;
-    while (path === own && !OVER.includes(answer.status)) {
+  async function follow(own, answer) {
+    const path = `/api/v1/preflights/${answer.id}`;
+    if (own !== turn) return forget(path);
+    asked = path;
+    while (!OVER.includes(answer.status)) {
       showProgress(out, answer.progress?.doing ?? answer.waiting ?? "A worker takes it", answer.progress?.share ?? 0);
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-      if (path === own) answer = await get(own);
+      if (own !== turn) return;
+      answer = await get(path);
+      if (own !== turn) return;
     }
-    if (path !== own) return;
+    finish();
     if (answer.failure) showFailure(out, answer.failure);
     else showReport(out, answer, offer?.(answer.report) ?? []);
   }
 
-  /** Nobody waits for the answer any more. */
-  function stop() {
-    if (!path) return;
-    send("DELETE", path).catch(() => {}); // it is forgotten anyway, tomorrow
-    path = null;
+  function finish() {
+    turn += 1;
+    asked = null;
+    button.textContent = words;
     out.replaceChildren();
   }
 
-  button.addEventListener("click", () => (path ? stop() : button.textContent === words && start()));
-  addEventListener("pagehide", stop);
+  /** Nobody waits for the answer any more. */
+  function stop() {
+    if (asked) forget(asked);
+    finish();
+  }
+
+  const running = () => button.textContent !== words;
+  button.addEventListener("click", () => (running() ? stop() : start()));
+  addEventListener("pagehide", () => running() && stop());
+}
+
+/** What is not forgotten now is so tomorrow. */
+function forget(path) {
+  send("DELETE", path).catch(() => {});
 }
 
 /** What was found out was so for other values. */
