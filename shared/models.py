@@ -69,6 +69,15 @@ class Outcome(enum.StrEnum):
     LOST = "lost"
 
 
+class PreflightStatus(enum.StrEnum):
+    """Where a pre-flight is in its life."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
 def _by_value(kind: type[enum.StrEnum]) -> sa.Enum:
     return sa.Enum(
         kind,
@@ -337,6 +346,28 @@ class Artifact(Base):
     created_at: Mapped[datetime]
 
 
+class Preflight(Base):
+    """A question about a spec, and a worker's answer; see `shared.preflights`."""
+
+    __tablename__ = "preflights"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    status: Mapped[PreflightStatus] = mapped_column(_by_value(PreflightStatus), index=True)
+    spec: Mapped[dict[str, Any]]
+    queue: Mapped[str] = mapped_column(sa.String(63))
+    gpus: Mapped[int]
+    actor: Mapped[str | None] = mapped_column(sa.String(100))
+    requested_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    worker: Mapped[str | None] = mapped_column(sa.String(63))  # who tries it, or tried it
+    token: Mapped[str | None] = mapped_column(sa.String(64))
+    expires_at: Mapped[datetime | None]
+    tries: Mapped[int]
+    progress: Mapped[dict[str, Any] | None]  # newest `Measuring`
+    report: Mapped[dict[str, Any] | None]  # `Measured`
+    failure: Mapped[dict[str, Any] | None]  # kind, evidence, suggestion
+
+
 class Worker(Base):
     """A worker that has reported; alive while its heartbeat is fresh."""
 
@@ -346,7 +377,7 @@ class Worker(Base):
     hostname: Mapped[str] = mapped_column(sa.String(255))
     pid: Mapped[int]
     queues: Mapped[list[str]]
-    slots: Mapped[list[Any]]  # [{"index", "device", "gpus", "job_id", "warm"}]
+    slots: Mapped[list[Any]]  # [{"index", "device", "gpus", "job_id", "preflight_id", "warm"}]
     info: Mapped[dict[str, Any]]  # versions, processor, memory
     started_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]

@@ -1,7 +1,7 @@
 """The JSON-lines protocol between a supervisor and its trainer.
 
-Supervisor to trainer, on standard input: one `Run`, then at most one `Stop`. End of input means
-that the supervisor is gone: the trainer ends at once.
+Supervisor to trainer, on standard input: one `Run`, then at most one `Stop`; or one `Measure`.
+End of input means that the supervisor is gone: the trainer ends at once.
 Trainer to supervisor, on standard output: events, one JSON object a line. What the trainer and
 its libraries print otherwise goes to standard error, which is the job's log.
 
@@ -54,8 +54,22 @@ class Stop(_Message):
     command: Literal["stop"] = "stop"
 
 
-Command = Annotated[Run | Stop, Field(discriminator="command")]
-COMMAND: TypeAdapter[Run | Stop] = TypeAdapter(Command)
+class Measure(_Message):
+    """Find out what training this spec would take; train nothing.
+
+    Attributes:
+        spec, dataset_dir, work_dir: as in `Run`.
+    """
+
+    command: Literal["measure"] = "measure"
+    spec: JobSpec
+    dataset_dir: Path
+    work_dir: Path
+
+
+Assignment = Run | Measure
+Command = Assignment | Stop
+COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
 
 
 # --- events -----------------------------------------------------------------------------------
@@ -238,7 +252,87 @@ class Failed(_Message):
     suggestion: str
 
 
-Event = Ready | Started | Progress | Epoch | Checkpoint | Artifact | Finished | Stopped | Failed
+class Measuring(_Message):
+    """A pre-flight goes on.
+
+    Attributes:
+        doing: what is measured now, in a few words.
+        share: part of the work that is done, 0 to 1; rough.
+    """
+
+    event: Literal["measuring"] = "measuring"
+    doing: str
+    share: float
+
+
+class Probe(_Message):
+    """What training took at one batch size.
+
+    Attributes:
+        batch_size: images a step.
+        step_seconds: a training step, without the first.
+        images_per_second: images trained.
+        memory_bytes: most memory held: of the process on a CPU, of the allocator on a GPU.
+    """
+
+    batch_size: int
+    step_seconds: float
+    images_per_second: float
+    memory_bytes: int
+
+
+class Measured(_Message):
+    """The result of a pre-flight.
+
+    Attributes:
+        device, precision: what would train, and in what.
+        train_images, eval_images: images an epoch.
+        steps_per_epoch: steps an epoch, a smaller last one included.
+        fits: whether the spec's batch size fits into the memory. If not, the next five are None.
+        parameters: of the model.
+        prepare_seconds: time until the first step is done.
+        step_seconds: a training step.
+        epoch_seconds: an epoch of training and its evaluation.
+        memory_bytes: most memory held, evaluation included.
+        memory_limit_bytes: the memory that the job could take there.
+        largest_batch: images of the largest batch that fits; 0: not even one image.
+        largest_batch_by: what bounds it: `memory`, or `data`: all training images fit at once.
+        diverged_at: step at which the loss was not finite; None: it always was.
+        probes: what was measured, by batch size, ascending.
+    """
+
+    event: Literal["measured"] = "measured"
+    device: str
+    precision: str
+    train_images: int
+    eval_images: int
+    steps_per_epoch: int
+    fits: bool
+    parameters: int | None
+    prepare_seconds: float | None
+    step_seconds: float | None
+    epoch_seconds: float | None
+    memory_bytes: int | None
+    memory_limit_bytes: int
+    largest_batch: int
+    largest_batch_by: Literal["memory", "data"]
+    diverged_at: int | None
+    probes: list[Probe]
+
+
+Event = (
+    Ready
+    | Started
+    | Progress
+    | Epoch
+    | Checkpoint
+    | Artifact
+    | Finished
+    | Stopped
+    | Failed
+    | Measuring
+    | Measured
+)
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
@@ -251,7 +345,7 @@ def parse_event(line: str | bytes) -> Event:
     return EVENT.validate_json(line)
 
 
-def parse_command(line: str | bytes) -> Run | Stop:
+def parse_command(line: str | bytes) -> Command:
     """Parse one line of a trainer's standard input.
 
     Raises:

@@ -19,6 +19,7 @@ from shared.models import (
     Gauge,
     Job,
     JobEvent,
+    Preflight,
     Worker,
 )
 
@@ -75,6 +76,17 @@ _EPOCH = [
     "images_per_second",
     "recorded_at",
     "extra",
+]
+_PREFLIGHT = [
+    "id",
+    "status",
+    "spec",
+    "requested_at",
+    "finished_at",
+    "worker",
+    "progress",
+    "report",
+    "failure",
 ]
 _GAUGE = [
     "attempt",
@@ -197,6 +209,11 @@ def attempt_row(attempt: Attempt) -> dict[str, Any]:
 def artifact_row(artifact: Artifact) -> dict[str, Any]:
     """Return what is known of a job's file."""
     return _pick(artifact, _ARTIFACT)
+
+
+def preflight_row(preflight: Preflight) -> dict[str, Any]:
+    """Return a pre-flight."""
+    return _pick(preflight, _PREFLIGHT)
 
 
 def worker_row(worker: Worker) -> dict[str, Any]:

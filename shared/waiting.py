@@ -112,6 +112,32 @@ def explain(session: Session, *, lease_seconds: float, queue_away: bool) -> dict
     return found
 
 
+def explain_preflight(
+    session: Session, *, queue: str, gpus: int, lease_seconds: float, queue_away: bool
+) -> str:
+    """Say in a sentence why a pre-flight waits.
+
+    Args:
+        session: for reading.
+        queue, gpus: what its slot must serve and have.
+        lease_seconds, queue_away: as for `explain`.
+    """
+    if queue_away:
+        return "The queue service is away; it is tried when that is back."
+    asked = _Waiting(0, queue, gpus, "", 0)
+    workers = seen(session, lease_seconds)
+    places = [place for worker in workers if worker.takes_jobs for place in _places(worker)]
+    fitting = [place for place in places if place.takes(asked)]
+    if not fitting:
+        return _nowhere(asked, 1, workers).sentence
+    if any(place.job_id is None for place in fitting):
+        return "A slot is free; it is tried in a moment."
+    left = _running(session, fitting, _Pace.load(session)).values()
+    known = [seconds for seconds in left if seconds is not None]
+    busy = "The only slot that could try it is" if len(fitting) == 1 else "All slots are"
+    return f"{busy} training; it is tried when one is free{_about(min(known, default=None))}."
+
+
 # --- one job ------------------------------------------------------------------------------------
 
 

@@ -27,7 +27,7 @@ class FakeNvml:
         missing: whether there is no driver.
         lost: whether every GPU has fallen off the bus.
         unsupported: calls that these GPUs do not know.
-        memory_bytes: memory in use on each.
+        memory_bytes: memory in use on each, of 80 GiB.
         depth: how often it was loaded and not unloaded again.
     """
 
@@ -78,9 +78,9 @@ class FakeNvml:
         return SimpleNamespace(gpu=87, memory=40)
 
     def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:
-        """Return bytes in use."""
+        """Return bytes in use, and free ones."""
         self._check("nvmlDeviceGetMemoryInfo")
-        return SimpleNamespace(used=self.memory_bytes)
+        return SimpleNamespace(used=self.memory_bytes, free=80 * 2**30 - self.memory_bytes)
 
     def nvmlDeviceGetTemperature(self, handle: int, sensor: int) -> int:
         """Return degrees Celsius."""

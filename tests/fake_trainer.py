@@ -29,6 +29,10 @@ from shared.protocol import (
     Finished,
     Layer,
     Machine,
+    Measure,
+    Measured,
+    Measuring,
+    Probe,
     Progress,
     Ready,
     Run,
@@ -42,7 +46,7 @@ STEPS = 10
 
 
 class Behaviour(enum.IntEnum):
-    """What the fake does, by the spec's seed."""
+    """What the fake does, by the spec's seed; in a pre-flight it DIES, EXITS or fails too."""
 
     WELL = 0
     DIES = 1  # kills itself in the first epoch, every time
@@ -245,6 +249,44 @@ class FakeTrainer:
         )
 
 
+def measure(assignment: Measure) -> None:
+    """Answer a pre-flight, once the file `go-measure` lies in the gate's folder."""
+    say(Measuring(doing="Pretending", share=0.5))
+    gate = gate_folder()
+    while gate is not None and not (gate / "go-measure").exists():
+        time.sleep(0.01)
+    match Behaviour(assignment.spec.seed):
+        case Behaviour.DIES:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case Behaviour.EXITS:
+            print("last words", file=sys.stderr, flush=True)
+            os._exit(3)
+        case Behaviour.DIVERGES:
+            say(Failed(kind="model", evidence="No such plugin.", suggestion="Install it."))
+            os._exit(1)
+    probe = Probe(batch_size=100, step_seconds=0.01, images_per_second=10_000, memory_bytes=1 << 30)
+    say(
+        Measured(
+            device="CPU",
+            precision="float32",
+            train_images=60_000,
+            eval_images=10_000,
+            steps_per_epoch=600,
+            fits=True,
+            parameters=7850,
+            prepare_seconds=0.5,
+            step_seconds=0.01,
+            epoch_seconds=6.5,
+            memory_bytes=1 << 30,
+            memory_limit_bytes=8 << 30,
+            largest_batch=800,
+            largest_batch_by="memory",
+            diverged_at=None,
+            probes=[probe],
+        )
+    )
+
+
 def _listen(commands: queue.Queue[Stop | None]) -> None:
     for line in sys.stdin:
         command = parse_command(line)
@@ -263,6 +305,9 @@ def main() -> None:
     if not line:
         return
     run = parse_command(line)
+    if isinstance(run, Measure):
+        measure(run)
+        return
     assert isinstance(run, Run)
     commands: queue.Queue[Stop | None] = queue.Queue()
     threading.Thread(target=_listen, args=(commands,), daemon=True).start()

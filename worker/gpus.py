@@ -76,6 +76,22 @@ def driver_version() -> str | None:
             return None
 
 
+def free_memory_bytes(index: int) -> int | None:
+    """Return the memory of a GPU that nobody has taken; None if the driver cannot tell.
+
+    Args:
+        index: see `Gpu`.
+    """
+    with driver() as present:
+        if not present:
+            return None
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            return int(pynvml.nvmlDeviceGetMemoryInfo(handle).free)
+        except pynvml.NVMLError:
+            return None
+
+
 def read_gpu(index: int) -> dict[str, float]:
     """Measure a GPU once, within `driver()`.
 

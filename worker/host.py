@@ -20,13 +20,15 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import jobs, workers
+from shared import jobs, preflights, workers
 from shared.database import utc_now
 from shared.errors import ConfigurationError, QueueUnavailable
 from shared.jobs import Lease, Slot
 from shared.models import Worker
+from shared.preflights import Ticket
 from shared.queue import Bell
 from worker.devices import Device, devices
+from worker.preflight import Pilot
 from worker.recorder import is_outage
 from worker.standby import Standby
 from worker.supervisor import Supervisor, Yard
@@ -44,12 +46,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class SlotState:
-    """A slot, its device, its standby, the job it runs, and jobs in a row it could not prepare."""
+    """A slot, its device, its standby, what it does, and jobs in a row it could not prepare."""
 
     slot: Slot
     device: Device
     standby: Standby
     job_id: int | None = field(default=None)
+    preflight_id: int | None = field(default=None)
     unprepared: int = field(default=0)
 
 
@@ -120,11 +123,16 @@ class Host:
         self._heartbeat.start()
 
     def work(self) -> None:
-        """Run waiting jobs on a free slot until none is left or the worker stops."""
+        """Do what waits on a free slot until nothing is left or the worker stops.
+
+        Pre-flights first: they are short, and a person waits for the answer.
+        """
         state = self._free.get()
         try:
-            while not self.drain.is_set() and (lease := self._claim(state)) is not None:
-                if self._supervise(state, lease):
+            while not self.drain.is_set() and (right := self._claim(state)) is not None:
+                if isinstance(right, Ticket):
+                    self._try_out(state, right)
+                elif self._supervise(state, right):
                     state.unprepared = 0
                 else:
                     self._rest(state)
@@ -152,12 +160,13 @@ class Host:
     def _work_dir(self) -> Path:
         return self.yard.settings.worker_work_dir
 
-    def _claim(self, state: SlotState) -> Lease | None:
+    def _claim(self, state: SlotState) -> Ticket | Lease | None:
+        lease_seconds = self.yard.settings.lease_seconds
         try:
             with self.yard.database.write() as session:
-                return jobs.claim(
-                    session, state.slot, lease_seconds=self.yard.settings.lease_seconds
-                )
+                return preflights.claim(
+                    session, state.slot, lease_seconds=lease_seconds
+                ) or jobs.claim(session, state.slot, lease_seconds=lease_seconds)
         except SQLAlchemyError as error:
             if not is_outage(error):
                 raise
@@ -187,6 +196,19 @@ class Host:
             return False
         finally:
             state.job_id = None
+            self._changed.set()
+
+    def _try_out(self, state: SlotState, ticket: Ticket) -> None:
+        """Answer a pre-flight."""
+        log.info("Pre-flight %d: slot %d.", ticket.id, state.slot.index)
+        state.preflight_id = ticket.id
+        self._changed.set()
+        try:
+            Pilot(self.yard, ticket, state.standby, self.drain).run()
+        except Exception:  # its right to answer runs out by itself; the slot must live on
+            log.exception("Pre-flight %d broke.", ticket.id)
+        finally:
+            state.preflight_id = None
             self._changed.set()
 
     def _hand_back_leftovers(self) -> None:
@@ -249,6 +271,7 @@ class Host:
                     "device": state.device.name,
                     "gpus": state.slot.gpus,
                     "job_id": state.job_id,
+                    "preflight_id": state.preflight_id,
                     "warm": state.standby.warm,
                 }
                 for state in self._slots

@@ -49,13 +49,22 @@ def gather(
         stored = [_Stored(row.name, row.path, row.sha256) for row in rows]
     return Run(
         spec=spec,
-        dataset_dir=_fetch_dataset(uri, dataset_dir),
+        dataset_dir=fetch_dataset(uri, dataset_dir),
         work_dir=work_dir,
         checkpoints=_fetch_checkpoints(store, stored, work_dir / "resume"),
     )
 
 
-def _fetch_dataset(uri: str, folder: Path) -> Path:
+def fetch_dataset(uri: str, folder: Path) -> Path:
+    """Bring a data set to this machine, unless it is there; return where it lies.
+
+    Args:
+        uri: where its version is kept.
+        folder: where this worker keeps data sets.
+
+    Raises:
+        TrainyardError: there is no way to it.
+    """
     if not uri.startswith(_BUNDLED):
         raise TrainyardError(f"This worker cannot fetch a data set from {uri!r}.")
     return datasets.materialise(uri.removeprefix(_BUNDLED), folder)

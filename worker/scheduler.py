@@ -14,13 +14,14 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import jobs
+from shared import jobs, preflights
 from shared.database import Database, utc_now
 from shared.errors import ConfigurationError, QueueUnavailable
 from shared.live import Publisher
@@ -100,6 +101,7 @@ class Scheduler:
         if self._clock() - self._sees_since >= self._settings.lease_seconds:
             self._expire()
         self._enforce_limits()
+        self._tidy_preflights()
         self._ring()
 
     def _expire(self) -> None:
@@ -124,16 +126,22 @@ class Scheduler:
                 log.warning("Job %d ran out of its %g s.", job_id, limit_seconds)
                 self._publisher.publish(job_id, "job")
 
+    def _tidy_preflights(self) -> None:
+        with self._database.write() as session:
+            preflights.tidy(session)
+
     def _ring(self) -> None:
-        """Ring for every queue that has waiting jobs but no waiting message."""
+        """Ring for every queue that has waiting work but no waiting message."""
         with self._database.read() as session:
-            waiting = session.execute(
+            counts = session.execute(
                 sa.select(Job.queue, sa.func.count())
                 .where(Job.status == Status.QUEUED)
                 .group_by(Job.queue)
-            ).all()
+            )
+            waiting = Counter({row[0]: row[1] for row in counts})
+            waiting.update(preflights.open_queues(session))
         try:
-            for queue, count in waiting:
+            for queue, count in waiting.items():
                 if self._bell.waiting(queue) == 0:
                     for _ in range(min(count, _MAX_RINGS)):
                         self._bell.ring(queue)

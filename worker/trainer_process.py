@@ -19,7 +19,7 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from shared.protocol import Event, Ready, Run, Stop, parse_event
+from shared.protocol import Command, Event, Ready, parse_event
 
 TRAINER_COMMAND = (sys.executable, "-m", "worker.training", "--serve")
 _MAX_BUFFERED_LOG_LINES = 1000
@@ -73,7 +73,7 @@ class TrainerProcess:
         """Whether the process still runs."""
         return self._process.poll() is None
 
-    def send(self, command: Run | Stop) -> None:
+    def send(self, command: Command) -> None:
         """Send a command; a trainer that has gone is noticed by its events ending."""
         stdin = self._process.stdin
         assert stdin is not None

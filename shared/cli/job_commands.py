@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     for command in (
         submit,
+        preflight,
         jobs,
         show,
         watch,
@@ -83,6 +84,31 @@ def submit(
     with connect() as client:
         job = client.post("/jobs", body, idempotency_key=uuid.uuid4().hex)
         _announce(client, job, watch=watch, as_json=as_json)
+
+
+def preflight(
+    preset: Annotated[str | None, typer.Option(help="Named starting point.")] = None,
+    changes: Changes = None,
+    file: Annotated[Path | None, typer.Option(help="Submission or spec, as JSON or TOML.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Queue whose workers try it.")] = None,
+    job: Annotated[int | None, typer.Option(help="Start from the spec of this job.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try a job for a moment: memory, seconds an epoch, largest batch. Exit 1: it cannot be run."""
+    from shared.cli import preflight as trial
+    from shared.cli.submission import build
+    from shared.spec.job import merge
+
+    body = build(file=file, preset=preset, changes=changes or [], queue=queue)
+    with connect() as client:
+        if job is not None:
+            body["spec"] = merge(client.get(f"/jobs/{job}")["spec"], body.get("spec", {}))
+        answer = trial.run(client, body)
+    if as_json:
+        print_json(answer)
+    else:
+        trial.show(answer)
+    raise typer.Exit(0 if answer["status"] == "done" and answer["report"]["fits"] else 1)
 
 
 def _announce(client: Client, job: dict[str, Any], *, watch: bool, as_json: bool) -> None:

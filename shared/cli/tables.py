@@ -25,13 +25,13 @@ _PIPED_WIDTH = 200
 _WIDTH_WITH_CURVES = 100
 
 
-def make_console() -> Console:
-    """Return the console of standard output; wide when nobody's terminal sets the width."""
-    console = Console(highlight=False, emoji=False, markup=False)
+def make_console(*, stderr: bool = False) -> Console:
+    """Return the console of standard output, or error; wide when no terminal sets the width."""
+    console = Console(highlight=False, emoji=False, markup=False, stderr=stderr)
     return (
         console
         if console.is_terminal
-        else Console(highlight=False, emoji=False, markup=False, width=_PIPED_WIDTH)
+        else Console(highlight=False, emoji=False, markup=False, stderr=stderr, width=_PIPED_WIDTH)
     )
 
 
@@ -138,7 +138,11 @@ def _worker_state(worker: dict[str, Any]) -> str:
 
 
 def _slot(slot: dict[str, Any]) -> str:
-    doing = f"job {slot['job_id']}" if slot.get("job_id") else "idle"
+    doing = "idle"
+    if slot.get("job_id"):
+        doing = f"job {slot['job_id']}"
+    elif slot.get("preflight_id"):
+        doing = f"pre-flight {slot['preflight_id']}"
     return f"{slot.get('device')}: {doing}"
 
 

@@ -41,6 +41,7 @@ def figures(client: httpx.Client, samples: int) -> Iterator[Figure]:
         f"end of one to claim of the next, {len(claims)} gaps; "
         f"to its first step: median {median(steps):.2f} s, worst {max(steps):.2f} s",
     )
+    yield _overhead(client)
 
 
 def _submit_to_first_step_seconds(client: httpx.Client) -> float:
@@ -62,6 +63,22 @@ def _gaps(client: httpx.Client) -> tuple[list[float], list[float]]:
     return (
         [_between(one["finished_at"], other["claimed_at"]) for one, other in pairs],
         [_between(one["finished_at"], other["first_step_at"]) for one, other in pairs],
+    )
+
+
+def _overhead(client: httpx.Client) -> Figure:
+    """Return the share of a whole job, claimed to finished, that is no epoch's own time."""
+    _wait_until_warm(client)
+    job = _wait_until_over(client, _submit(client, {"early_stopping": {"kind": "none"}}))
+    rows = client.get(f"/jobs/{job['id']}/epochs").raise_for_status().json()["items"]
+    working = sum(row["seconds"] for row in rows)
+    return Figure(
+        "share of a job not spent training or evaluating",
+        1 - working / job["duration_seconds"],
+        "",
+        0.02,
+        f"{len(rows)} epochs of hello-world, {job['duration_seconds'] - working:.2f} s "
+        f"of {job['duration_seconds']:.1f} s",
     )
 
 

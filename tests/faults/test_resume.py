@@ -170,8 +170,8 @@ def few_images_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dataset_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give 3,001 training images: the last batch of an epoch is a single one."""
-    return small_mnist(tmp_path_factory.mktemp("digits"), train=3001, test=300)
+    """Give 2,001 training images: the last batch of an epoch is a single one."""
+    return small_mnist(tmp_path_factory.mktemp("digits"), train=2001, test=300)
 
 
 def test_the_jobs_hold_every_kind_and_every_model_meets_every_choice() -> None:

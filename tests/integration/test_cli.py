@@ -194,6 +194,23 @@ def test_files_are_fetched_complete(trainyard: Trainyard, finished: int, tmp_pat
     assert len(digests) == len(names)
 
 
+def test_a_preflight_tells_what_a_job_would_take(trainyard: Trainyard, finished: int) -> None:
+    told = trainyard("preflight", *_SMALL, "--set", "epochs=3").stdout
+    for words in ("on", "CPU, float32", "an epoch", "all 3 epochs", "GiB", "largest batch"):
+        assert words in told
+    answer = json.loads(trainyard("preflight", "--job", str(finished), "--json").stdout)
+    assert (answer["status"], answer["report"]["fits"]) == ("done", True)
+    assert answer["spec"] == _job(trainyard, finished)["spec"]
+    assert 0 < answer["report"]["epoch_seconds"] < 60
+
+
+def test_a_preflight_of_what_cannot_be_trained_gives_exit_status_1(trainyard: Trainyard) -> None:
+    changes = ("--set", "model.kind=plugin", "--set", "model.name=nobody-has-it")
+    done = trainyard("preflight", *changes, status=1)
+    assert "model: There is no model 'nobody-has-it' on this worker." in done.stderr
+    assert done.stdout == ""
+
+
 def test_a_retry_is_a_new_job_of_the_same_spec(trainyard: Trainyard, finished: int) -> None:
     again = json.loads(trainyard("retry", str(finished), "--json").stdout)
     assert again["id"] != finished

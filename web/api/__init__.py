@@ -13,6 +13,7 @@ from web.api import (
     jobs,
     logs,
     openapi,
+    preflights,
     streams,
     workers,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "jobs",
     "logs",
     "openapi",
+    "preflights",
     "streams",
     "workers",
 ]

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from shared.protocol import Event, Run, parse_command
+from shared.protocol import Assignment, Event, Stop, parse_command
 
 
 class Channel:
@@ -63,16 +63,16 @@ class Commands:
         self._stream = stream
         self._stop = stop
         self._on_end = on_end
-        self._runs: queue.SimpleQueue[Run] = queue.SimpleQueue()
+        self._assignments: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
         threading.Thread(target=self._read, name="commands", daemon=True).start()
 
-    def run_waits(self) -> bool:
+    def assignment_waits(self) -> bool:
         """Whether the assignment has been read already."""
-        return not self._runs.empty()
+        return not self._assignments.empty()
 
-    def wait_for_run(self) -> Run:
+    def wait_for_assignment(self) -> Assignment:
         """Wait for the assignment."""
-        return self._runs.get()
+        return self._assignments.get()
 
     def _read(self) -> None:
         try:
@@ -87,7 +87,7 @@ class Commands:
         except ValidationError as error:
             print(f"Not a command, ignored: {error}", file=sys.stderr, flush=True)
             return
-        if isinstance(command, Run):
-            self._runs.put(command)
-        else:
+        if isinstance(command, Stop):
             self._stop.set()
+        else:
+            self._assignments.put(command)

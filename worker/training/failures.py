@@ -15,7 +15,10 @@ Kind = Literal["out_of_memory", "diverged", "data", "model", "internal"]
 
 _MAX_EVIDENCE_CHARACTERS = 500
 
-_LESS_MEMORY = "Halve the batch size, or choose a smaller model."
+_LESS_MEMORY = (
+    "Halve the batch size, or choose a smaller model; a pre-flight finds the largest batch "
+    "that fits."
+)
 _REPORT = "Read the log; if nothing there explains it, report it with the log attached."
 
 

@@ -76,8 +76,10 @@ class Plan(NamedTuple):
 
 
 # A round of two steps lets the second step's first layers overlap with the last updates of the
-# first step, which have the cores to themselves otherwise.
+# first step, which have the cores to themselves otherwise. It doubles the graph: a deep model,
+# whose steps are long anyway, would take a minute to begin.
 _STEPS_AT_ONCE = 2
+_DEEP_LAYERS = 32
 
 # Signatures of the graphs: with them, a graph is traced once whatever it is called with.
 _LABELS = tf.TensorSpec([None], tf.int32)
@@ -123,7 +125,8 @@ class TrainingLoop:
         self._batch_size = batch_size
         self._augmentation = augmentation
         self._seed = seed
-        self._graphs = {steps: self._graph(steps) for steps in (_STEPS_AT_ONCE, 1)}
+        self._steps_at_once = 1 if len(model.layers) > _DEEP_LAYERS else _STEPS_AT_ONCE
+        self._graphs = {steps: self._graph(steps) for steps in {self._steps_at_once, 1}}
 
     def run(self, plan: Plan, totals: Totals, *, start: int, stop: int) -> tuple[int, Totals]:
         """Train on the batches `start` to `stop` - 1 of an epoch.
@@ -140,8 +143,8 @@ class TrainingLoop:
         while start < stop and math.isfinite(totals.loss):
             part = plan.order.part(start)
             end = min(stop, part.stop)
-            odd = (end - start) % _STEPS_AT_ONCE
-            steps, until = (1, end) if end - start == odd else (_STEPS_AT_ONCE, end - odd)
+            odd = (end - start) % self._steps_at_once
+            steps, until = (1, end) if end - start == odd else (self._steps_at_once, end - odd)
             done, loss, correct, images = self._graphs[steps](
                 part.images,
                 part.labels,

@@ -24,7 +24,10 @@ from worker.training.precision import ScaledUpdater
 from worker.training.replicas import Replicas, Single, replicas
 from worker.training.source import Source, open_source, room_for_data
 
-_EVALUATION_BATCH = 1000
+# Images scored at once: many, as long as what a layer puts out for them is no burden.
+_MOST_EVALUATED_AT_ONCE = 1000
+_MOST_LAYER_BYTES = 128 << 20
+_FLOAT32_BYTES = 4
 
 
 class Learner:
@@ -177,8 +180,16 @@ class Learner:
             images,
             rows,
             classes=len(self._dataset.classes),
-            batch_size=_EVALUATION_BATCH,
+            batch_size=_evaluation_batch(self.model),
         )
+
+
+def _evaluation_batch(model: Any) -> int:
+    """Return how many images to score at once."""
+    outputs = (output for layer in model.layers for output in tf.nest.flatten(layer.output))
+    largest = max(int(np.prod(output.shape[1:])) for output in outputs)
+    fitting = _MOST_LAYER_BYTES // (largest * _FLOAT32_BYTES)
+    return max(1, min(_MOST_EVALUATED_AT_ONCE, fitting))
 
 
 def _check(variables: list[Any], arrays: Arrays) -> None:

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from shared.protocol import Epoch, Event, Failed, Finished, Started, Stopped
+from shared.protocol import (
+    Epoch,
+    Event,
+    Failed,
+    Finished,
+    Measured,
+    Measuring,
+    Started,
+    Stopped,
+)
 from shared.spec.job import JobSpec
 
 
@@ -71,10 +80,28 @@ def _failed(event: Failed, spec: JobSpec) -> list[str]:
     return [f"Failed ({event.kind}): {event.evidence}", event.suggestion]
 
 
+def _measuring(event: Measuring, spec: JobSpec) -> list[str]:
+    return [f"{event.doing}."]
+
+
+def _measured(event: Measured, spec: JobSpec) -> list[str]:
+    lines = [f"On {event.device} in {event.precision}."]
+    if event.epoch_seconds is not None and event.memory_bytes is not None:
+        lines.append(
+            f"An epoch takes {event.epoch_seconds:.1f} s, and training "
+            f"{event.memory_bytes >> 20:,} MiB of {event.memory_limit_bytes >> 20:,} MiB."
+        )
+    else:
+        lines.append(f"Batches of {spec.batch_size:,} do not fit.")
+    return [*lines, f"Largest batch that fits: {event.largest_batch:,}."]
+
+
 _TELL: dict[type[Event], Callable[[Any, JobSpec], list[str]]] = {
     Started: _started,
     Epoch: _epoch,
     Finished: _finished,
     Stopped: _stopped,
     Failed: _failed,
+    Measuring: _measuring,
+    Measured: _measured,
 }

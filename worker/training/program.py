@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from shared.datasets import materialise
 from shared.errors import FieldError, InvalidInput, TrainyardError
-from shared.protocol import Event, Ready, Run
+from shared.protocol import Assignment, Event, Measure, Ready, Run
 from shared.settings import Settings
 from shared.spec import JobSpec, validate
 from worker.training.channel import Channel, Commands
@@ -41,13 +41,16 @@ to standard output:
 Checkpoints and artifacts go to the work folder. Ctrl-C saves a checkpoint and ends;
 `--resume` goes on from the newest one.
 
+`--measure` trains nothing: it finds out how long an epoch takes here, how much memory, and the
+largest batch that fits, and reports that.
+
 With --serve it imports TensorFlow, reports `ready` and waits for a supervisor's commands
 (shared/protocol.py).
 """
 
 _EXIT_CODES = """\
 exit codes:
-  0  training is over, artifacts are written
+  0  training is over, artifacts are written; or all is measured
   1  the job failed; the `failed` event says why
   2  wrong usage: arguments or spec
   3  stopped on request, after a checkpoint
@@ -64,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 def alone(options: argparse.Namespace) -> int:
     """Train the spec on standard input."""
     try:
-        run = _read_run(options)
+        assignment = _read_assignment(options)
     except (InvalidInput, TrainyardError) as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
@@ -72,7 +75,7 @@ def alone(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     _import_tensorflow()
     channel.send(_ready(started))
-    return _train(run, channel, threading.Event())
+    return _carry_out(assignment, channel, threading.Event())
 
 
 def serve() -> int:
@@ -82,32 +85,37 @@ def serve() -> int:
     stop = threading.Event()
     commands = Commands(sys.stdin.buffer, stop=stop, on_end=_abandon)
     _import_tensorflow()
-    if not commands.run_waits():
+    if not commands.assignment_waits():
         _warm_up()
     channel.send(_ready(started))
-    return _train(commands.wait_for_run(), channel, stop)
+    return _carry_out(commands.wait_for_assignment(), channel, stop)
 
 
-def _train(run: Run, channel: Channel, stop: threading.Event) -> NoReturn:
-    """Train to the end, report how it went, and leave the process at once.
+def _carry_out(assignment: Assignment, channel: Channel, stop: threading.Event) -> NoReturn:
+    """Train or measure, report how it went, and leave the process at once.
 
     Leaves by `os._exit`: TensorFlow takes a noticeable time to take itself apart, and a
     supervisor waits for the device.
     """
     from worker.training.failures import describe
+    from worker.training.preflight import measure
     from worker.training.runtime import temporary_files_in
     from worker.training.session import Session
 
     def report(event: Event) -> None:
-        for line in narrate(event, run.spec):
+        for line in narrate(event, assignment.spec):
             print(line, file=sys.stderr, flush=True)
         channel.send(event)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        with temporary_files_in(run.work_dir / "tmp"):
-            code = EXIT_STOPPED if Session(run, report, stop).run() else EXIT_DONE
+        with temporary_files_in(assignment.work_dir / "tmp"):
+            code = EXIT_DONE
+            if isinstance(assignment, Measure):
+                report(measure(assignment, report))
+            elif Session(assignment, report, stop).run():
+                code = EXIT_STOPPED
     except Exception as error:  # noqa: BLE001  whatever it is, the job must end with a reason
         if not isinstance(error, TrainyardError):
             traceback.print_exc()
@@ -139,7 +147,7 @@ def _abandon() -> NoReturn:
     os._exit(EXIT_ABANDONED)
 
 
-def _read_run(options: argparse.Namespace) -> Run:
+def _read_assignment(options: argparse.Namespace) -> Assignment:
     """Build the assignment from the arguments and standard input.
 
     Raises:
@@ -151,6 +159,8 @@ def _read_run(options: argparse.Namespace) -> Run:
     dataset_dir = options.dataset_dir or materialise(spec.dataset.name, cache)
     work_dir: Path = options.work_dir
     work_dir.mkdir(parents=True, exist_ok=True)
+    if options.measure:
+        return Measure(spec=spec, dataset_dir=dataset_dir, work_dir=work_dir)
     checkpoints = (work_dir / "checkpoints").glob("*.npz") if options.resume else ()
     return Run(
         spec=spec,
@@ -194,5 +204,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on from the work folder's newest checkpoint"
+    )
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="find out what training would take, and train nothing",
     )
     return parser

@@ -8,8 +8,6 @@ device computes, one part of many steps after the other.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +15,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from worker.training.data import Images, Labels
+from worker.training.memory import free_bytes
 from worker.training.sampling import Rows
 
 # What a part read from files holds: large enough that its overhead is nothing, small enough that
@@ -28,9 +27,6 @@ _READERS = 2
 # A data set that takes more of the memory that is free, or of a GPU, is read part by part.
 _SHARE_OF_FREE_MEMORY = 0.5
 _ON_A_GPU_BYTES = 4 << 30
-_MEMORY_INFO = Path("/proc/meminfo")
-_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
-_MEMORY_USED = Path("/sys/fs/cgroup/memory.current")
 
 
 class Part(NamedTuple):
@@ -176,22 +172,7 @@ def room_for_data() -> int:
     """Return how many bytes a data set may take on the device that trains."""
     if tf.config.list_physical_devices("GPU"):
         return _ON_A_GPU_BYTES
-    return int(_free_memory() * _SHARE_OF_FREE_MEMORY)
-
-
-def _free_memory() -> int:
-    """Return the bytes that this process could still take, by the machine and by its container."""
-    try:
-        lines = _MEMORY_INFO.read_text().splitlines()
-        machine = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-        free = machine * 1024
-    except (OSError, StopIteration):  # not Linux
-        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        limit = int(_MEMORY_LIMIT.read_text()) - int(_MEMORY_USED.read_text())
-    except (OSError, ValueError):  # no container, or one without limit
-        return free
-    return max(0, min(free, limit))
+    return int(free_bytes() * _SHARE_OF_FREE_MEMORY)
 
 
 def _steps(rows: Rows, batch_size: int) -> int:

@@ -51,7 +51,7 @@ def commands_from(lines: bytes) -> tuple[Commands, threading.Event, threading.Ev
 
 def test_the_assignment_is_read_and_a_stop_sets_the_flag() -> None:
     commands, stop, end = commands_from((RUN.to_line() + Stop().to_line()).encode())
-    assert commands.wait_for_run() == RUN
+    assert commands.wait_for_assignment() == RUN
     wait_until(end.is_set)
     assert stop.is_set()
 
@@ -67,6 +67,6 @@ def test_a_line_that_is_no_command_is_told_and_passed_over(
 ) -> None:
     odd = json.dumps({"command": "dance"}).encode()
     commands, _, end = commands_from(b"\xff\n" + odd + b"\n" + RUN.to_line().encode())
-    assert commands.wait_for_run() == RUN
+    assert commands.wait_for_assignment() == RUN
     wait_until(end.is_set)
     assert "dance" in capsys.readouterr().err

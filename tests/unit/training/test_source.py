@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worker.training import source
+from worker.training import memory
 from worker.training.source import InFiles, OnDevice, Order, open_source, room_for_data
 
 IMAGES = np.arange(23 * 4, dtype=np.uint8).reshape(23, 2, 2, 1)
@@ -78,5 +78,5 @@ def test_half_of_the_free_memory_is_room(
     ):
         path = tmp_path / name
         path.write_text(text)
-        monkeypatch.setattr(source, name, path)
+        monkeypatch.setattr(memory, name, path)
     assert room_for_data() == room

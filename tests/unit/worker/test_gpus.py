@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fake_nvml import FakeNvml
-from worker.gpus import Gpu, driver, find_gpus, read_gpu
+from worker.gpus import Gpu, driver, find_gpus, free_memory_bytes, read_gpu
 
 
 @pytest.fixture
@@ -44,6 +44,15 @@ def test_use_memory_temperature_and_power_are_read_in_our_units(nvml: FakeNvml) 
         "gpu_celsius": 61.0,
         "gpu_watts": 284.5,
     }
+
+
+def test_free_memory_is_told_if_the_driver_can(nvml: FakeNvml) -> None:
+    assert free_memory_bytes(1) == 77 * 2**30
+    nvml.unsupported = {"nvmlDeviceGetMemoryInfo"}
+    assert free_memory_bytes(1) is None
+    nvml.missing = True
+    assert free_memory_bytes(1) is None
+    assert nvml.depth == 0
 
 
 def test_what_a_gpu_does_not_know_is_left_out(nvml: FakeNvml) -> None:

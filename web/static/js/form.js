@@ -1,9 +1,10 @@
 // The form of a new job: presets, sending, and what the other modules do when something is typed.
 // What is valid is the server's to say.
 import { open, toast } from "./common.js";
-import { collect as collectFields, fill, form, showDependents, showVariant } from "./fields.js";
+import { collect as collectFields, fill, form, showDependents, showVariant, write } from "./fields.js";
 import { Problem, post } from "./http.js";
 import { drawLayers } from "./layers.js";
+import { outdate, setUp as setUpPreflight } from "./preflight.js";
 import { preview as previewSoon } from "./preview.js";
 import { clearError, clearErrors, showErrors } from "./problems.js";
 
@@ -16,7 +17,12 @@ function collect() {
   return { ...collectFields(), preset: form.elements.preset.value || null, parent_id: data.parent_id };
 }
 
-const preview = (waitMs) => previewSoon(collect, waitMs);
+const trial = form.querySelector("[data-preflight]");
+
+function preview(waitMs) {
+  outdate(trial);
+  previewSoon(collect, waitMs);
+}
 
 // --- presets ----------------------------------------------------------------------------------
 
@@ -48,6 +54,28 @@ undo.addEventListener("click", () => {
   undo.hidden = true;
   preview();
 });
+
+// --- trying it out ----------------------------------------------------------------------------
+
+function useBatch(size) {
+  const node = form.querySelector('[data-path="spec.batch_size"]');
+  write(node, size);
+  node.dispatchEvent(new Event("input", { bubbles: true }));
+  node.focus();
+}
+
+/** A way out for who asks for too much; the largest batch is not the best one to learn with. */
+function offerBatch({ fits, largest_batch: size }) {
+  if (fits || !size) return [];
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button button-small";
+  button.textContent = "Use it";
+  button.addEventListener("click", () => useBatch(size));
+  return [button];
+}
+
+setUpPreflight(trial, { body: collect, offer: offerBatch, refused: showErrors });
 
 // --- sending ----------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ export async function send(method, path, body, headers = {}) {
       method,
       headers: { "Content-Type": "application/json", Accept: "application/json", ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
+      keepalive: method === "DELETE", // also when the page is being left
     });
   } catch {
     throw new Problem(0, { detail: "The server cannot be reached. Nothing was changed; try again." });

@@ -6,6 +6,8 @@ import { count, duration, figure, percent } from "./format.js";
 import { GaugePanel } from "./gauges.js";
 import { follow, throttled } from "./live.js";
 import { LogView } from "./log.js";
+import { setUp as setUpPreflight } from "./preflight.js";
+import { get } from "./http.js";
 import { fetchPage, swapRegions } from "./regions.js";
 import { followRibbon } from "./ribbon.js";
 
@@ -24,6 +26,25 @@ const TOLD = ["status", "name", "tags", "priority", "queue", "cancel_requested_a
 const toldOf = (job) => JSON.stringify(TOLD.map((name) => job[name]));
 let told = toldOf(data);
 let { status, progress, starts } = data;
+
+// --- the largest batch --------------------------------------------------------------------------
+
+async function sameAgain() {
+  const { name, spec } = await get(api);
+  return { name, spec };
+}
+
+function offerBatch({ largest_batch: size }) {
+  if (!size) return [];
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button button-small";
+  button.textContent = "Run again with it";
+  Object.assign(button.dataset, { action: "retry", job: data.id, changes: JSON.stringify({ batch_size: size }) });
+  return [button];
+}
+
+setUpPreflight(document.querySelector("[data-preflight]"), { body: sameAgain, offer: offerBatch });
 
 // --- curves -----------------------------------------------------------------------------------
 

@@ -1,0 +1,188 @@
+"""Answers one pre-flight: gives a trainer the spec to try out, and writes down what it found.
+
+A small supervisor: no job hangs on it, so what goes wrong is an answer too. Only a worker that
+stops hands the question on.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from shared import catalogue, preflights, protocol
+from shared.errors import LeaseLost
+from shared.preflights import Ticket
+from shared.spec import JobSpec
+from worker.inputs import fetch_dataset
+from worker.recorder import is_outage
+from worker.standby import Standby
+from worker.supervisor import Yard
+from worker.trainer_process import TrainerProcess, describe_exit
+
+_TICK_SECONDS = 0.2
+# How soon a question that nobody asks any more is noticed.
+_RENEW_SECONDS = 1.0
+_LONGEST_SECONDS = 600.0
+_SHOWN_LOG_LINES = 5
+_SIGKILL = -9
+
+log = logging.getLogger(__name__)
+
+Write = Callable[[Session], None]
+
+
+class Pilot:
+    """The answering of one pre-flight.
+
+    Args:
+        yard: database and settings.
+        ticket: the right to answer.
+        standby: where the trainer comes from.
+        drain: set when the worker stops.
+    """
+
+    def __init__(
+        self, yard: Yard, ticket: Ticket, standby: Standby, drain: threading.Event
+    ) -> None:
+        self._yard = yard
+        self._ticket = ticket
+        self._standby = standby
+        self._drain = drain
+        self._progress: dict[str, Any] | None = None
+        self._log_lines: list[str] = []
+        folder = f"preflight-{ticket.id}-{ticket.token[:8]}"
+        self._work_dir: Path = yard.settings.worker_work_dir / folder
+
+    def run(self) -> None:
+        """Find the answer and write it, unless somebody else has to."""
+        try:
+            answer = self._answer()
+        except LeaseLost as error:
+            log.info("%s", error)
+            return
+        except Exception as error:  # whatever it is, the person who waits is told
+            log.exception("Pre-flight %d cannot be tried.", self._ticket.id)
+            answer = self._failed(
+                "internal",
+                f"Worker {self._yard.settings.worker_name} could not try it: {error}",
+                "Look at that worker's log, disk and artifact store.",
+            )
+        finally:
+            shutil.rmtree(self._work_dir, ignore_errors=True)
+            if not self._drain.is_set():
+                self._standby.refill()
+        self._write_answer(answer)
+
+    def _answer(self) -> Write:
+        self._work_dir.mkdir(parents=True)
+        assignment = self._gather()
+        trainer = self._standby.take()
+        trainer.attach_log(self._take_log_line)
+        try:
+            trainer.send(assignment)
+            return self._follow(trainer)
+        finally:
+            trainer.kill()
+
+    def _gather(self) -> protocol.Measure:
+        settings = self._yard.settings
+        with self._yard.database.read() as session:
+            spec = JobSpec.model_validate(preflights.get(session, self._ticket.id).spec)
+            uri = catalogue.resolve(session, spec.dataset).uri
+        return protocol.Measure(
+            spec=spec,
+            dataset_dir=fetch_dataset(uri, settings.dataset_cache_dir),
+            work_dir=self._work_dir,
+        )
+
+    def _follow(self, trainer: TrainerProcess) -> Write:
+        """Wait for the trainer's answer; keep the right to write it meanwhile."""
+        gives_up_at = time.monotonic() + _LONGEST_SECONDS
+        renew_at = 0.0
+        while not self._drain.is_set():
+            if time.monotonic() >= renew_at:
+                self._renew()
+                renew_at = time.monotonic() + _RENEW_SECONDS
+            if time.monotonic() > gives_up_at:
+                return self._failed(
+                    "timeout",
+                    f"It was not done after {_LONGEST_SECONDS:g} s.",
+                    "Try a smaller model or batch.",
+                )
+            try:
+                event = trainer.events.get(timeout=_TICK_SECONDS)
+            except queue.Empty:
+                continue
+            match event:
+                case protocol.Measuring():
+                    self._progress = event.model_dump(mode="json", exclude={"event"})
+                    renew_at = 0.0
+                case protocol.Measured():
+                    report = event.model_dump(mode="json", exclude={"event"})
+                    return lambda s: preflights.finish(s, self._ticket, report)
+                case protocol.Failed():
+                    return self._failed(event.kind, event.evidence, event.suggestion)
+                case None:
+                    return self._died(trainer.wait(1.0))
+                case _:
+                    pass
+        return lambda s: preflights.give_back(s, self._ticket)
+
+    def _died(self, code: int | None) -> Write:
+        if code == _SIGKILL:
+            return self._failed(
+                "out_of_memory",
+                describe_exit(code),
+                "The machine most likely ran out of memory: try a smaller batch or model.",
+            )
+        evidence = " ".join([describe_exit(code), *self._log_lines])
+        return self._failed("internal", evidence, "Look at the worker's log.")
+
+    def _failed(self, kind: str, evidence: str, suggestion: str) -> Write:
+        failure = {"kind": kind, "evidence": evidence, "suggestion": suggestion}
+        return lambda s: preflights.fail(s, self._ticket, failure)
+
+    def _take_log_line(self, line: str) -> None:
+        self._log_lines = [*self._log_lines, line][-_SHOWN_LOG_LINES:]
+
+    def _renew(self) -> None:
+        try:
+            with self._yard.database.write() as session:
+                preflights.renew(
+                    session,
+                    self._ticket,
+                    lease_seconds=self._yard.settings.lease_seconds,
+                    progress=self._progress,
+                )
+        except SQLAlchemyError as error:
+            if not is_outage(error):
+                raise
+            log.warning("SQL is away, pre-flight %d goes on: %s", self._ticket.id, error)
+
+    def _write_answer(self, answer: Write) -> None:
+        """Write it as soon as SQL takes it, for as long as the right to it may hold."""
+        gives_up_at = time.monotonic() + self._yard.settings.lease_seconds
+        while True:
+            try:
+                with self._yard.database.write() as session:
+                    answer(session)
+            except LeaseLost as error:
+                log.info("%s", error)
+            except SQLAlchemyError as error:
+                if not is_outage(error):
+                    raise
+                if time.monotonic() < gives_up_at and not self._drain.wait(_RENEW_SECONDS):
+                    continue
+                log.warning(
+                    "SQL is away, pre-flight %d is not answered: %s", self._ticket.id, error
+                )
+            return
