@@ -44,15 +44,16 @@ class Memory:
 
 
 def estimate(spec: JobSpec, layers: Sequence[LayerShape]) -> Memory:
-    """Estimate the memory of a training step.
+    """Estimate the memory of a training step, on each of the GPUs if there are several.
 
     Args:
-        spec: for batch size, optimizer and precision.
+        spec: for batch size, GPUs, optimizer and precision.
         layers: of the spec's model, as `shared.spec.architecture.layers` gives them.
     """
     weights = _FLOAT32_BYTES * sum(layer.parameters for layer in layers)
     mixed = spec.precision.startswith("mixed")
-    values = spec.batch_size * sum(layer.values for layer in layers)
+    images = -(-spec.batch_size // max(1, spec.resources.gpus))
+    values = images * sum(layer.values for layer in layers)
     return Memory(
         weights_bytes=weights,
         gradients_bytes=weights,

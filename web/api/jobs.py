@@ -146,7 +146,14 @@ def edit(job_id: int) -> Any:
     """Change what may change after submission."""
     changes = validate(schemas.JobEdit, read_json()).model_dump()
     actor = current_actor()
-    job = change_job(job_id, lambda session: jobs.edit(session, job_id, **changes, actor=actor))
+
+    def change(session: Session) -> Job:
+        job = jobs.edit(session, job_id, **changes, actor=actor)
+        if changes["gpus"] is not None:
+            _check_fits(session, job)
+        return job
+
+    job = change_job(job_id, change)
     if job.status is Status.QUEUED:
         ring(current_yard().bell, job)
     return job_detail(job)
@@ -183,11 +190,15 @@ def retry(job_id: int) -> Any:
     with yard.database.write() as session:
         job = jobs.retry(session, job_id, changes=changes, actor=current_actor())
         if changes:
-            spec = JobSpec.model_validate(job.spec)
-            check_fits(spec, catalogue.resolve(session, spec.dataset))
+            _check_fits(session, job)
     warning = ring(yard.bell, job)
     yard.publisher.publish(job.id, "job")
     return _accepted(job, warning, HTTPStatus.CREATED)
+
+
+def _check_fits(session: Session, job: Job) -> None:
+    spec = JobSpec.model_validate(job.spec)
+    check_fits(spec, catalogue.resolve(session, spec.dataset))
 
 
 def change_job(job_id: int, change: Callable[[Session], Job]) -> Job:

@@ -223,9 +223,7 @@ class GaugeRow(Answer):
     cpu_percent: float | None = Field(description="Mean use of the processor; 100 is one core.")
     memory_bytes: int | None = Field(description="Most memory held by trainer and children.")
     gpu_percent: float | None = Field(description="Mean share of time in which the GPUs worked.")
-    gpu_memory_bytes: int | None = Field(
-        description="Most memory in use on these GPUs together."
-    )
+    gpu_memory_bytes: int | None = Field(description="Most memory in use on these GPUs together.")
     gpu_celsius: float | None = Field(description="Highest temperature of a GPU.")
     gpu_watts: float | None = Field(description="Mean power that the GPUs drew together.")
 

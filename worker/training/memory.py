@@ -65,7 +65,7 @@ class MachineMemory:
 
 
 class GpuMemory:
-    """What TensorFlow has taken of a GPU.
+    """What TensorFlow has taken of the first GPU: of several, the images lie there too.
 
     Attributes:
         limit: bytes that the process may hold in all.

@@ -2,8 +2,8 @@
 
 Tries a small batch, the spec's own and, where there is ample room, a larger one; the smallest
 first, and none that is not expected to fit. Each image more takes the same memory more, so two
-batches foretell the largest that fits. On a GPU, where running out of memory does no harm, that
-one is tried out too. Every batch trains a fresh model; nothing is kept.
+batches foretell the largest that fits. On a single GPU, where running out of memory does no harm,
+that one is tried out too. Every batch trains a fresh model; nothing is kept.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class _Preflight:
         if trial is not None and trial.scoring_seconds is not None:
             epoch_seconds = steps * trial.probe.step_seconds + trial.scoring_seconds
         return Measured(
-            device=runtime.device(),
+            device=runtime.device(self._spec.resources.gpus),
             precision=self._spec.precision,
             parameters=trial.parameters if trial else None,
             train_images=self._train_images,
@@ -184,11 +184,20 @@ class _Preflight:
         score(1)
         return evaluation.batches * _time(score, most=evaluation.batches)
 
+    @property
+    def _may_run_out(self) -> bool:
+        """Whether memory may be tried to its end.
+
+        Among several GPUs, the one that runs out breaks off what the process's others exchange,
+        for good.
+        """
+        return bool(tf.config.list_physical_devices("GPU")) and self._spec.resources.gpus < 2
+
     def _largest(self, most: int) -> int:
         """Return the largest batch that fits."""
         tried = max((probe.batch_size for probe in self._forecast.probes), default=0)
         foretold = self._forecast.batch_for(self._memory.limit, most=most)
-        if not _on_a_gpu():
+        if not self._may_run_out:
             return max(tried, foretold)
         while foretold > tried and self._try(foretold, share=0.9) is None:
             foretold = int(foretold * _SMALLER)
@@ -241,10 +250,6 @@ class _Forecast:
             grown = last.memory_bytes - first.memory_bytes
             each = max(self._least, grown / (last.batch_size - first.batch_size))
         return max(0.0, last.memory_bytes - each * last.batch_size), each
-
-
-def _on_a_gpu() -> bool:
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _time(work: Callable[[int], int], *, most: int) -> float:

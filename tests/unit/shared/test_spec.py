@@ -112,7 +112,7 @@ def test_merging_changes_neither_argument() -> None:
             "equal to 1",
         ),
         ({"resources": {"queue": "No Spaces"}}, "spec.resources.queue", "pattern"),
-        ({"resources": {"gpus": 2}}, "spec.resources.gpus", "less than or equal to 1"),
+        ({"resources": {"gpus": 17}}, "spec.resources.gpus", "less than or equal to 16"),
     ],
 )
 def test_a_broken_rule_names_its_field(spec: dict[str, Any], field: str, word: str) -> None:

@@ -19,6 +19,7 @@ from shared.spec.schedules import OneCycle, learning_rate
 from worker.training.data import Dataset
 from worker.training.graph import EvaluationLoop, Score, Totals
 from worker.training.learner import Learner
+from worker.training.replicas import Single
 from worker.training.source import InFiles, OnDevice
 
 SMALL: list[Model] = [
@@ -130,7 +131,7 @@ def test_a_score_does_not_depend_on_how_batches_are_divided_into_calls(dataset: 
     learner = Learner(spec_of(Mlp(hidden_units=[8])), dataset)
     test_set, rows = OnDevice(dataset.x_test, dataset.y_test), np.arange(200, dtype=np.int32)
     evaluation = EvaluationLoop(
-        learner.model, test_set, rows, classes=len(dataset.classes), batch_size=30
+        learner.model, Single(), test_set, rows, classes=len(dataset.classes), batch_size=30
     )
     assert evaluation.batches == 7
     whole = evaluation.run(evaluation.nothing(), start=0, stop=7)

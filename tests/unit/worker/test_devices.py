@@ -29,7 +29,7 @@ def test_each_gpu_is_a_slot_and_is_the_only_one_its_trainers_see() -> None:
 
     assert [device.name for device in found] == ["GPU 0: NVIDIA A", "GPU 1: NVIDIA B"]
     assert [device.environment["CUDA_VISIBLE_DEVICES"] for device in found] == ["0", "1"]
-    assert [(device.gpu, device.gpus) for device in found] == [(0, 1), (1, 1)]
+    assert [(device.gpu_indices, device.gpus) for device in found] == [((0,), 1), ((1,), 1)]
 
 
 def test_trainers_count_gpus_as_the_driver_does_and_take_memory_as_they_need_it() -> None:
@@ -58,7 +58,7 @@ def test_several_slots_may_share_each_gpu() -> None:
         "GPU 0: NVIDIA A, share 2 of 2",
         "GPU 1: NVIDIA B, share 2 of 2",
     ]
-    assert [device.gpu for device in found] == [0, 1, 0, 1]
+    assert [device.gpu_indices for device in found] == [(0,), (1,), (0,), (1,)]
 
 
 def test_slots_per_gpu_mean_nothing_without_a_gpu() -> None:

@@ -40,14 +40,14 @@ def test_nothing_measured_is_no_point() -> None:
 class Watched:
     """Gauges of this process, and what they have said."""
 
-    def __init__(self, gpu: int | None = None) -> None:
+    def __init__(self, *gpus: int) -> None:
         self.shown: list[Point] = []
         self.written: list[Point] = []
         self.enough = threading.Event()
         averager = Averager(attempt=1, began=0.0, span_seconds=0.0)
         self.gauges = Gauges(
             os.getpid(),
-            gpu,
+            gpus,
             averager,
             write=self.written.extend,
             show=self.show,
@@ -73,7 +73,7 @@ def test_points_are_shown_at_once_and_all_of_them_written_at_the_end() -> None:
 def test_a_gpu_is_measured_beside_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     nvml = FakeNvml(["NVIDIA A"])
     monkeypatch.setattr("worker.gpus.pynvml", nvml)
-    watched = Watched(gpu=0)
+    watched = Watched(0)
     with watched.gauges:
         assert watched.enough.wait(20)
 
@@ -86,7 +86,7 @@ def test_a_driver_that_vanishes_leaves_the_processors_figures(
 ) -> None:
     nvml = FakeNvml(["NVIDIA A"])
     monkeypatch.setattr("worker.gpus.pynvml", nvml)
-    watched = Watched(gpu=0)
+    watched = Watched(0)
     with watched.gauges:
         nvml.lost = True
         assert watched.enough.wait(20)
@@ -97,7 +97,7 @@ def test_a_driver_that_vanishes_leaves_the_processors_figures(
 
 def test_without_a_driver_the_processors_figures_are_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.gpus.pynvml", FakeNvml([], missing=True))
-    watched = Watched(gpu=0)
+    watched = Watched(0)
     with watched.gauges:
         assert watched.enough.wait(20)
 
