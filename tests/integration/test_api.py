@@ -182,6 +182,7 @@ BAD_BODIES: list[tuple[Any, list[str]]] = [
     ({"spec": {"batch_size": 0}}, ["spec.batch_size"]),
     ({"spec": {"batch_size": 10**9}}, ["spec.batch_size"]),
     ({"spec": {"batch_size": 60_001}}, ["spec.batch_size"]),
+    ({"spec": {"batch_size": 3, "resources": {"gpus": 4}}}, ["spec.batch_size"]),
     ({"spec": {"epochs": 1.5}}, ["spec.epochs"]),
     ({"spec": {"epochs": 10**30}}, ["spec.epochs"]),
     ({"spec": {"seed": -1}}, ["spec.seed"]),

@@ -134,6 +134,24 @@ def test_no_worker_has_a_gpu(yard: Database) -> None:
     assert wait.remedies[0].body == {"gpus": 0}
 
 
+def test_no_slot_has_as_many_gpus_as_it_needs(yard: Database) -> None:
+    job_id = submit(yard, resources={"gpus": 4})
+    add_worker(yard)
+    assert explain(yard)[job_id].sentence == (
+        "It needs 4 GPUs, and no worker that serves queue 'default' has a GPU."
+    )
+
+    add_worker(yard, "w2", gpus=2)
+    wait = explain(yard)[job_id]
+    assert wait.reason == "no_gpu"
+    assert wait.sentence == (
+        "It needs 4 GPUs at once, and no worker that serves queue 'default' gives a job "
+        "more than 2."
+    )
+    assert wait.remedies[0].label == "Run it on 2 GPUs"
+    assert wait.remedies[0].body == {"gpus": 2}
+
+
 def test_the_only_worker_drains(yard: Database) -> None:
     job_id = submit(yard)
     add_worker(yard)

@@ -8,6 +8,7 @@ import pytest
 
 from shared.spec import JobSpec
 from shared.spec.architecture import layers
+from shared.spec.job import Resources
 from shared.spec.memory import estimate
 from shared.spec.models import Mlp
 from shared.spec.optimizers import Adam, Sgd
@@ -35,3 +36,10 @@ def test_weights_gradients_state_and_outputs_are_counted(
         "activations_bytes": size * VALUES * 50,
     }
     assert memory == {**parts, "total_bytes": sum(parts.values())}
+
+
+def test_of_several_gpus_each_holds_its_share_of_the_batch() -> None:
+    spec = JobSpec(model=Mlp(hidden_units=[16]), batch_size=50, resources=Resources(gpus=4))
+    memory = estimate(spec, layers(spec.model, (28, 28, 1), 10))
+    assert memory.activations_bytes == 4 * VALUES * 13
+    assert memory.weights_bytes == 4 * PARAMETERS

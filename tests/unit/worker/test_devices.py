@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shared.errors import ConfigurationError
 from worker.devices import devices, usable_gpus, visible
 from worker.gpus import Gpu
 
@@ -59,6 +60,31 @@ def test_several_slots_may_share_each_gpu() -> None:
         "GPU 1: NVIDIA B, share 2 of 2",
     ]
     assert [device.gpu_indices for device in found] == [(0,), (1,), (0,), (1,)]
+
+
+def test_a_slot_may_have_several_gpus_and_the_last_one_has_what_is_left() -> None:
+    found = devices(0, gpus_per_slot=2, gpus=[A, B, Gpu(2, "NVIDIA A")])
+
+    assert [device.name for device in found] == ["GPUs 0, 1: NVIDIA A, NVIDIA B", "GPU 2: NVIDIA A"]
+    assert [device.environment["CUDA_VISIBLE_DEVICES"] for device in found] == ["0,1", "2"]
+    assert [(device.gpu_indices, device.gpus) for device in found] == [((0, 1), 2), ((2,), 1)]
+
+
+def test_more_slots_than_groups_of_gpus_go_round_them_too() -> None:
+    found = devices(2, gpus_per_slot=2, gpus=[Gpu(0, "NVIDIA A"), Gpu(1, "NVIDIA A")])
+
+    assert [device.name for device in found] == [
+        "GPUs 0, 1: NVIDIA A, share 1 of 2",
+        "GPUs 0, 1: NVIDIA A, share 2 of 2",
+    ]
+
+
+def test_a_gpu_is_not_shared_and_one_of_several_at_once() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        devices(0, slots_per_gpu=2, gpus_per_slot=3, gpus=[A, B])
+
+    assert "TRAINYARD_SLOTS_PER_GPU and TRAINYARD_GPUS_PER_SLOT" in str(raised.value)
+    assert "2 and 3" in str(raised.value)
 
 
 def test_slots_per_gpu_mean_nothing_without_a_gpu() -> None:

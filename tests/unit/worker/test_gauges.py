@@ -81,6 +81,17 @@ def test_a_gpu_is_measured_beside_the_process(monkeypatch: pytest.MonkeyPatch) -
     assert nvml.depth == 0
 
 
+def test_the_gpus_of_a_slot_are_measured_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.gpus.pynvml", FakeNvml(["NVIDIA A", "NVIDIA A"]))
+    watched = Watched(0, 1)
+    with watched.gauges:
+        assert watched.enough.wait(20)
+
+    point = watched.written[-1]
+    assert (point.gpu_percent, point.gpu_memory_bytes) == (87.0, 2 * 3 * 2**30)
+    assert (point.gpu_celsius, point.gpu_watts) == (61.0, 2 * 284.5)
+
+
 def test_a_driver_that_vanishes_leaves_the_processors_figures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
