@@ -31,10 +31,10 @@ class Point:
         span_seconds: length of the stretch.
         cpu_percent: mean use of the processor by trainer and children; 100 is one core.
         memory_bytes: most memory that they held (resident).
-        gpu_percent: mean share of time in which the GPU worked, 0 to 100.
-        gpu_memory_bytes: most memory in use on the GPU, by whomever.
-        gpu_celsius: highest temperature of the GPU.
-        gpu_watts: mean power that the GPU drew.
+        gpu_percent: mean share of time in which the GPUs worked, 0 to 100.
+        gpu_memory_bytes: most memory in use on the GPUs together, by whomever.
+        gpu_celsius: highest temperature of a GPU.
+        gpu_watts: mean power that the GPUs drew together.
     """
 
     attempt: int

@@ -111,14 +111,14 @@ def test_a_change_of_priority_changes_the_order(client: FlaskClient) -> None:
 
 
 def test_a_waiting_job_gets_no_more_gpus_than_its_batch_has_images(
-    client: Client, database: Database
+    client: FlaskClient,
 ) -> None:
     job_id = submit(client, spec={"batch_size": 2, "resources": {"gpus": 1}})
 
     refused = client.patch(f"/api/v1/jobs/{job_id}", json={"gpus": 3})
 
     assert refused.status_code == 422
-    assert client.get(f"/api/v1/jobs/{job_id}").json()["gpus"] == 1
+    assert json_of(client.get(f"/api/v1/jobs/{job_id}"))["gpus"] == 1
 
 
 def test_queue_and_gpus_of_a_waiting_job_change_with_its_spec(

@@ -39,11 +39,13 @@ def test_what_a_killed_process_left_goes_first(tmp_path: Path) -> None:
 def machine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Give the models of this machine's GPUs, to be filled."""
     models: list[str] = []
+
+    def found(_: str) -> list[tf.config.PhysicalDevice]:
+        return [tf.config.PhysicalDevice(model, "GPU") for model in models]
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", found)
     monkeypatch.setattr(
-        tf.config, "list_physical_devices", lambda kind: models if kind == "GPU" else ["CPU"]
-    )
-    monkeypatch.setattr(
-        tf.config.experimental, "get_device_details", lambda model: {"device_name": model}
+        tf.config.experimental, "get_device_details", lambda gpu: {"device_name": gpu.name}
     )
     return models
 
