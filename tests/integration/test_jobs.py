@@ -152,6 +152,15 @@ def test_a_slot_takes_only_what_it_can_run(yard: Database) -> None:
     assert must_claim(yard, Slot("w3", 0, ("default",), gpus=1)).job_id == needs_gpu
 
 
+def test_a_slot_takes_no_job_that_needs_more_gpus_than_it_has(yard: Database) -> None:
+    needs_three = submit(yard, spec={"resources": {"gpus": 3}})
+    needs_two = submit(yard, spec={"resources": {"gpus": 2}})
+
+    assert must_claim(yard, Slot("w1", 0, ("default",), gpus=2)).job_id == needs_two
+    assert claim(yard, Slot("w1", 0, ("default",), gpus=2)) is None
+    assert must_claim(yard, Slot("w2", 0, ("default",), gpus=4)).job_id == needs_three
+
+
 def test_one_job_is_claimed_once_however_many_ask_at_once(yard: Database) -> None:
     submit(yard)
     barrier = threading.Barrier(10)
