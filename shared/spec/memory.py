@@ -3,7 +3,7 @@
 What must be held at once in a training step: the weights, a gradient and the optimizer's state of
 each, and what every layer puts out for every image of the batch, kept for the backward pass. Not
 counted: TensorFlow itself, the images, and what single operations borrow for a moment; on a CPU the
-process grew by 1.5 to 1.8 times the estimate (docs/models.md).
+process grew by 1.3 to 1.4 times the estimate (docs/models.md).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def estimate(spec: JobSpec, layers: Sequence[LayerShape]) -> Memory:
         layers: of the spec's model, as `shared.spec.architecture.layers` gives them.
     """
     weights = _FLOAT32_BYTES * sum(layer.parameters for layer in layers)
-    mixed = spec.precision.startswith("mixed")
+    mixed = spec.precision != "float32"  # "auto" may become so: the estimate is "at least"
     images = -(-spec.batch_size // max(1, spec.resources.gpus))
     values = images * sum(layer.values for layer in layers)
     return Memory(
