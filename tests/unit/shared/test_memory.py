@@ -21,7 +21,9 @@ VALUES = 784 + 16 + 10
 @pytest.mark.parametrize(
     ("optimizer", "values_a_weight"), [(Sgd(), 0), (Sgd(momentum=0.9), 1), (Adam(), 2)], ids=str
 )
-@pytest.mark.parametrize(("precision", "size"), [("float32", 4), ("mixed_bfloat16", 2), ("auto", 2)])
+@pytest.mark.parametrize(
+    ("precision", "size"), [("float32", 4), ("mixed_bfloat16", 2), ("auto", 2)]
+)
 def test_weights_gradients_state_and_outputs_are_counted(
     optimizer: Any, values_a_weight: int, precision: Any, size: int
 ) -> None:
