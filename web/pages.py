@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from shared import catalogue, waiting
 from shared.models import Job
 from shared.records import dataset_row
-from shared.spec.presets import PRESETS
+from shared.spec.presets import MEASURED_ON, PRESETS
 from shared.waiting import Wait
 from web.dossier import Dossier
 from web.forms import NewJob
@@ -58,6 +58,7 @@ def new_job() -> str:
             "new_job.html",
             form=form,
             presets=PRESETS,
+            measured_on=MEASURED_ON,
             datasets=_datasets(session),
             overview=overview,
         )

@@ -172,9 +172,17 @@ def datasets(items: Iterable[dict[str, Any]]) -> Table:
 
 def presets(items: Iterable[dict[str, Any]]) -> Table:
     """Return the list of presets."""
-    table = _table("Name", "Title", "What to expect")
+    table = _table("Name", "Title", ">Accuracy", ">Epochs", ">An epoch", "What to expect")
     for item in items:
-        table.add_row(item["name"], item["title"], item["description"])
+        reached = item["reached"]
+        table.add_row(
+            item["name"],
+            item["title"],
+            text.percent(reached["accuracy"]),
+            str(reached["epochs"]),
+            text.duration(reached["epoch_seconds"]),
+            item["description"],
+        )
     return table
 
 

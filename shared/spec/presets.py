@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.spec.augmentation import Shift
 from shared.spec.job import JobSpec, Preprocessing
-from shared.spec.layers import Activation, BatchNorm, Conv, Dropout, GlobalPool, Pool
+from shared.spec.layers import Activation, BatchNorm, Conv, Dropout, Flatten, Pool
 from shared.spec.models import (
     DeepCnn,
     LayerList,
@@ -20,6 +21,24 @@ from shared.spec.optimizers import Adam, Sgd
 from shared.spec.schedules import Constant, Exponential
 from shared.spec.stopping import AccuracyDrop, NoStopping, Patience
 
+# Where what the presets reached was measured, by `python -m tests.bench.presets`.
+MEASURED_ON = "the whole of MNIST, on two cores of an AMD EPYC with bfloat16"
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What a preset came to, as `MEASURED_ON` says.
+
+    Attributes:
+        accuracy: best accuracy on the test images, 0 to 1.
+        epochs: epochs that it trained, of the preset's own unless it is slow.
+        epoch_seconds: training and scoring of one epoch.
+    """
+
+    accuracy: float
+    epochs: int
+    epoch_seconds: float
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -28,11 +47,13 @@ class Preset:
     Attributes:
         title: what the form shows.
         description: what to expect, in one or two sentences.
+        reached: what it came to when it was measured.
         spec: the complete spec.
     """
 
     title: str
     description: str
+    reached: Reached
     spec: JobSpec
 
 
@@ -57,21 +78,25 @@ PRESETS: dict[str, Preset] = {
         "Hello world",
         "The tutorial, exactly: one convolution, SGD at 0.001 x 0.9^epoch, batches of 100, "
         "raw pixels; stops when the training accuracy falls.",
+        Reached(0.9735, 10, 6.4),
         _TUTORIAL,
     ),
     "less-data": Preset(
         "A tenth of the data",
         "The tutorial's network on 6,000 of the 60,000 images: how much does data matter?",
+        Reached(0.9067, 10, 0.9),
         _vary(train_fraction=0.1),
     ),
     "higher-learning-rate": Preset(
         "Higher learning rate",
         "Pixels from 0 to 1 and a rate of 0.1: what plain SGD can do when the scale fits.",
+        Reached(0.9812, 10, 6.7),
         _vary(preprocessing=Preprocessing(scale="unit"), learning_rate=0.1),
     ),
     "adam": Preset(
         "Adam",
         "The tutorial's network with Adam at a constant 0.001: fewer epochs to the same accuracy.",
+        Reached(0.986, 9, 7.2),
         _vary(
             preprocessing=Preprocessing(scale="unit"),
             optimizer=Adam(),
@@ -82,6 +107,7 @@ PRESETS: dict[str, Preset] = {
     "mlp": Preset(
         "Dense layers only",
         "No convolutions: the baseline that shows what they are worth.",
+        Reached(0.9834, 10, 0.7),
         _vary(
             preprocessing=Preprocessing(scale="unit"),
             model=Mlp(),
@@ -93,6 +119,7 @@ PRESETS: dict[str, Preset] = {
     "lenet5": Preset(
         "LeNet-5",
         "The classic of 1998 with Adam: small and quick.",
+        Reached(0.9913, 10, 3.0),
         _vary(
             preprocessing=Preprocessing(scale="unit"),
             model=LeNet5(),
@@ -104,7 +131,8 @@ PRESETS: dict[str, Preset] = {
     "deep-cnn": Preset(
         "Deeper network",
         "Two blocks of two convolutions with batch normalisation and dropout: "
-        "the most accurate of the small ones, and the slowest.",
+        "the most accurate here.",
+        Reached(0.9952, 12, 38),
         _vary(
             preprocessing=Preprocessing(scale="unit"),
             model=DeepCnn(),
@@ -112,34 +140,41 @@ PRESETS: dict[str, Preset] = {
             schedule=Exponential(rate=0.8),
             early_stopping=Patience(patience=4),
             epochs=12,
+            precision="auto",
         ),
     ),
     "resnet20": Preset(
         "ResNet-20",
-        "Nine residual blocks in the form for small images: deep, and few parameters.",
+        "Nine residual blocks in the form for small images, which are moved a little each time: "
+        "deep, and few parameters.",
+        Reached(0.995, 10, 75),
         _vary(
-            preprocessing=Preprocessing(scale="unit"),
+            preprocessing=Preprocessing(scale="unit", augmentation=Shift()),
             model=ResNet20(),
             optimizer=Adam(),
             schedule=Exponential(rate=0.8),
             early_stopping=Patience(patience=4),
+            precision="auto",
         ),
     ),
     "resnet50": Preset(
         "ResNet-50",
         "Sixteen residual blocks, 24 million parameters, from scratch: slow without a GPU.",
+        Reached(0.8092, 1, 226),
         _vary(
             preprocessing=Preprocessing(scale="unit"),
             model=ResNet50(),
             optimizer=Adam(),
             schedule=Exponential(rate=0.8),
             early_stopping=Patience(patience=4),
+            precision="auto",
         ),
     ),
     "vgg16": Preset(
         "VGG16",
         "Thirteen convolutions in a row, from scratch: the slowest without a GPU. "
         "Without batch normalisation it needs a small learning rate.",
+        Reached(0.977, 1, 334),
         _vary(
             preprocessing=Preprocessing(scale="unit"),
             model=Vgg16(),
@@ -147,12 +182,13 @@ PRESETS: dict[str, Preset] = {
             learning_rate=0.0001,
             schedule=Exponential(rate=0.8),
             early_stopping=Patience(patience=4),
+            precision="auto",
         ),
     ),
     "layers": Preset(
         "Your own layers",
-        "A list of layers to edit: two convolutions with batch normalisation, then one value "
-        "of each feature map.",
+        "A list of layers to edit: two convolutions with batch normalisation and pooling.",
+        Reached(0.9907, 10, 16),
         _vary(
             preprocessing=Preprocessing(scale="unit"),
             model=LayerList(
@@ -164,7 +200,8 @@ PRESETS: dict[str, Preset] = {
                     Conv(filters=64, activation="none"),
                     BatchNorm(),
                     Activation(),
-                    GlobalPool(),
+                    Pool(),
+                    Flatten(),
                     Dropout(),
                 ]
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -22,6 +23,7 @@ def presets() -> Any:
             "name": name,
             "title": preset.title,
             "description": preset.description,
+            "reached": asdict(preset.reached),
             "spec": preset.spec.model_dump(mode="json"),
         }
         for name, preset in PRESETS.items()
