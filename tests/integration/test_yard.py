@@ -60,9 +60,13 @@ class _Yard:
         return self
 
     def pid_of(self, part: str) -> int:
-        """Return the id of the part's newest process."""
-        starts = [line for line in self.diary if line.startswith(f"{part} starts ")]
-        return int(starts[-1].split()[-1])
+        """Return the id of the part's newest process; the yard may be ready before it starts."""
+
+        def starts() -> list[str]:
+            return [line for line in self.diary if line.startswith(f"{part} starts ")]
+
+        wait_until(lambda: bool(starts()), 10, what=f"{part} starts")
+        return int(starts()[-1].split()[-1])
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
