@@ -281,43 +281,33 @@ class Probe(_Message):
     memory_bytes: int
 
 
-class Measured(_Message):
-    """The result of a pre-flight.
+class Findings(_Message):
+    """What training a spec would take, as a few steps of it showed; also what the API answers."""
 
-    Attributes:
-        device, precision: what would train, and in what.
-        train_images, eval_images: images an epoch.
-        steps_per_epoch: steps an epoch, a smaller last one included.
-        fits: whether the spec's batch size fits into the memory. If not, the next five are None.
-        parameters: of the model.
-        prepare_seconds: time until the first step is done.
-        step_seconds: a training step.
-        epoch_seconds: an epoch of training and its evaluation.
-        memory_bytes: most memory held, evaluation included.
-        memory_limit_bytes: the memory that the job could take there.
-        largest_batch: images of the largest batch that fits; 0: not even one image.
-        largest_batch_by: what bounds it: `memory`, or `data`: all training images fit at once.
-        diverged_at: step at which the loss was not finite; None: it always was.
-        probes: what was measured, by batch size, ascending.
-    """
+    device: str = Field(description="What would train.")
+    precision: str = Field(description="What it would train in.")
+    train_images: int = Field(description="Images to train on in an epoch.")
+    eval_images: int = Field(description="Images to evaluate on in an epoch.")
+    steps_per_epoch: int = Field(description="Steps an epoch, a smaller last one included.")
+    fits: bool = Field(description="Whether the batch fits; if not, the next five are null.")
+    parameters: int | None = Field(description="Parameters of the model.")
+    prepare_seconds: float | None = Field(description="Until the first step is done.")
+    step_seconds: float | None = Field(description="A training step, without the first.")
+    epoch_seconds: float | None = Field(description="An epoch: training and evaluation.")
+    memory_bytes: int | None = Field(description="Most memory held, evaluation included.")
+    memory_limit_bytes: int = Field(description="The memory that the job could take there.")
+    largest_batch: int = Field(description="Largest batch that fits; 0: not even one image.")
+    largest_batch_by: Literal["memory", "data"] = Field(
+        description="What bounds it; data: all training images fit at once."
+    )
+    diverged_at: int | None = Field(description="Step whose loss was not finite; null: none.")
+    probes: list[Probe] = Field(description="What was measured, by batch size, ascending.")
+
+
+class Measured(Findings):
+    """The result of a pre-flight."""
 
     event: Literal["measured"] = "measured"
-    device: str
-    precision: str
-    train_images: int
-    eval_images: int
-    steps_per_epoch: int
-    fits: bool
-    parameters: int | None
-    prepare_seconds: float | None
-    step_seconds: float | None
-    epoch_seconds: float | None
-    memory_bytes: int | None
-    memory_limit_bytes: int
-    largest_batch: int
-    largest_batch_by: Literal["memory", "data"]
-    diverged_at: int | None
-    probes: list[Probe]
 
 
 Event = (

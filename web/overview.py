@@ -59,8 +59,8 @@ class Overview:
 
     @property
     def busy(self) -> int:
-        """How many of these run a job."""
-        return sum(slot["job_id"] is not None for slot in self.slots)
+        """How many of these run a job or try one out."""
+        return sum(_is_busy(slot) for slot in self.slots)
 
     @property
     def queues(self) -> list[str]:
@@ -72,12 +72,16 @@ class Overview:
     def free(self) -> int:
         """How many slots would take a job at once."""
         takers = [worker for worker in self.workers if worker["state"] == "alive"]
-        return sum(slot["job_id"] is None for worker in takers for slot in worker["slots"])
+        return sum(not _is_busy(slot) for worker in takers for slot in worker["slots"])
 
     @property
     def alive(self) -> int:
         """How many workers are connected, drained or not."""
         return sum(worker["alive"] for worker in self.workers)
+
+
+def _is_busy(slot: dict[str, Any]) -> bool:
+    return slot["job_id"] is not None or slot.get("preflight_id") is not None
 
 
 def queue_away(bell: Bell) -> bool:

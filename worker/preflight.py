@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared import catalogue, preflights, protocol
-from shared.errors import LeaseLost
+from shared.errors import LeaseLost, NotFound
 from shared.preflights import Ticket
 from shared.spec import JobSpec
 from worker.inputs import fetch_dataset
@@ -66,7 +66,7 @@ class Pilot:
         """Find the answer and write it, unless somebody else has to."""
         try:
             answer = self._answer()
-        except LeaseLost as error:
+        except (LeaseLost, NotFound) as error:  # nobody asks any more
             log.info("%s", error)
             return
         except Exception as error:  # whatever it is, the person who waits is told

@@ -15,6 +15,7 @@ from shared.errors import LeaseLost, NotFound
 from shared.jobs import Slot
 from shared.models import Preflight, PreflightStatus, Status, Worker
 from shared.preflights import Ticket
+from shared.protocol import Findings
 from shared.settings import Settings
 from shared.spec import parse_submission
 from tests.fake_trainer import Behaviour
@@ -250,7 +251,7 @@ def test_a_slot_answers_before_it_takes_a_job(yard: Yard) -> None:
         done = wait(yard, preflight_id, PreflightStatus.DONE)
         assert done.report is not None
         assert done.report["largest_batch"] == 800
-        schemas.PreflightReport.model_validate(done.report)
+        Findings.model_validate(done.report)
         yard.wait(job_id, Status.SUCCEEDED)
     assert not list((yard.settings.data_dir / "work" / "w1").iterdir())
 
@@ -305,7 +306,10 @@ def test_a_lost_message_or_worker_is_no_lost_question(yard: Yard) -> None:
 def test_a_question_that_nobody_asks_any_more_frees_the_slot(yard: Yard) -> None:
     preflight_id = ring(yard)
     with yard.worker() as worker:
-        wait(yard, preflight_id, PreflightStatus.RUNNING)
+        wait_until(
+            lambda: look(yard.database, preflight_id).progress is not None,
+            what="a trainer is at it",
+        )
         trainer = trainer_of(worker)
         with yard.database.write() as session:
             preflights.delete(session, preflight_id)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from shared.models import Outcome, PreflightStatus, Status
+from shared.protocol import Findings
 from shared.spec import JobSpec
 from shared.spec.fields import SpecModel, spec_field
 from shared.spec.job import MOST_GPUS, QUEUE_PATTERN
@@ -380,36 +381,6 @@ class Trying(Answer):
     share: float
 
 
-class ProbeRow(Answer):
-    """What training took at one batch size."""
-
-    batch_size: int
-    step_seconds: float
-    images_per_second: float
-    memory_bytes: int
-
-
-class PreflightReport(Answer):
-    """What training would take, as a slot found out by a few steps."""
-
-    device: str
-    precision: str
-    train_images: int
-    eval_images: int
-    steps_per_epoch: int
-    fits: bool = Field(description="Whether the batch fits; if not, the next five are null.")
-    parameters: int | None
-    prepare_seconds: float | None = Field(description="Until the first step is done.")
-    step_seconds: float | None
-    epoch_seconds: float | None = Field(description="Training and evaluation.")
-    memory_bytes: int | None = Field(description="Most memory held.")
-    memory_limit_bytes: int = Field(description="The memory that the job could take there.")
-    largest_batch: int = Field(description="0: not even a single image fits.")
-    largest_batch_by: Literal["memory", "data"]
-    diverged_at: int | None = Field(description="Step at which the loss was not finite.")
-    probes: list[ProbeRow]
-
-
 class Preflight(Answer):
     """A pre-flight: `report` once it is done, `failure` if the spec cannot be trained."""
 
@@ -421,7 +392,7 @@ class Preflight(Answer):
     worker: str | None
     waiting: str | None = Field(description="Why no slot has taken it yet.")
     progress: Trying | None
-    report: PreflightReport | None
+    report: Findings | None
     failure: Failure | None
 
 
