@@ -108,17 +108,13 @@ def claim(session: Session, slot: Slot, *, lease_seconds: float) -> Ticket | Non
     Returns:
         None if nobody asks.
     """
-    open_now = sa.or_(
+    waits = sa.or_(
         Preflight.status == PreflightStatus.QUEUED,
-        sa.and_(
-            Preflight.status == PreflightStatus.RUNNING,
-            Preflight.expires_at < utc_now(),
-            Preflight.tries < MAX_TRIES,
-        ),
+        sa.and_(_is_silent(), Preflight.tries < MAX_TRIES),
     )
     preflight_id = session.scalar(
         sa.select(Preflight.id)
-        .where(open_now, Preflight.queue.in_(slot.queues), Preflight.gpus <= slot.gpus)
+        .where(waits, Preflight.queue.in_(slot.queues), Preflight.gpus <= slot.gpus)
         .order_by(Preflight.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -191,11 +187,7 @@ def tidy(session: Session) -> None:
     """Give up those that were lost too often, and forget the old ones."""
     session.execute(
         sa.update(Preflight)
-        .where(
-            Preflight.status == PreflightStatus.RUNNING,
-            Preflight.expires_at < utc_now(),
-            Preflight.tries >= MAX_TRIES,
-        )
+        .where(_is_silent(), Preflight.tries >= MAX_TRIES)
         .values(status=PreflightStatus.FAILED, failure=_LOST, finished_at=utc_now(), token=None)
         .execution_options(synchronize_session=False)
     )
@@ -208,14 +200,16 @@ def tidy(session: Session) -> None:
 
 def open_queues(session: Session) -> dict[str, int]:
     """Return how many pre-flights wait for a slot, by queue; those of silent workers too."""
-    waits = sa.or_(
-        Preflight.status == PreflightStatus.QUEUED,
-        sa.and_(Preflight.status == PreflightStatus.RUNNING, Preflight.expires_at < utc_now()),
-    )
+    waits = sa.or_(Preflight.status == PreflightStatus.QUEUED, _is_silent())
     rows = session.execute(
         sa.select(Preflight.queue, sa.func.count()).where(waits).group_by(Preflight.queue)
     )
     return {row[0]: row[1] for row in rows}
+
+
+def _is_silent() -> sa.ColumnElement[bool]:
+    """Return the condition that a worker has taken it and fallen silent."""
+    return sa.and_(Preflight.status == PreflightStatus.RUNNING, Preflight.expires_at < utc_now())
 
 
 def _end(session: Session, ticket: Ticket, status: PreflightStatus, **values: Any) -> None:
