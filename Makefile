@@ -11,6 +11,8 @@ SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 ARGS ?=
 # Two test processes, each with a Redis and a PostgreSQL of its own; a file stays in one of them.
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
+# Fault tests wait more than they compute, and some files are long: whoever is idle takes over.
+FAULTS_PARALLEL ?= -n 2 --dist worksteal
 MINUTES ?= 10
 SEED ?=
 KILLS ?= 3
@@ -31,7 +33,7 @@ test: setup ## Run all tests but the slow ones, with real Redis, PostgreSQL and 
 	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) $(ARGS)
 
 test-faults: setup ## Break everything that can break, on purpose: all fault tests
-	$(BIN)/python -m pytest tests/faults tests/integration/test_worker.py tests/integration/test_outages.py $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest tests/faults tests/integration/test_worker.py tests/integration/test_outages.py $(FAULTS_PARALLEL) $(ARGS)
 
 soak: setup ## Random faults for MINUTES=10, then the history checker (SEED=... to repeat one)
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -80,7 +82,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--no-emit-index-url --no-header --no-annotate $(ARGS) pyproject.toml
 
 lock: setup ## Renew requirements/ after a change of pyproject.toml (ARGS=--upgrade: to the newest)
-	$(LOCK) --extra web --extra worker --extra embedded --extra build --extra dev --output-file requirements/dev.txt
+	$(LOCK) --extra web --extra worker --extra embedded --extra build --extra s3 --extra dev --output-file requirements/dev.txt
 	$(LOCK) --constraint requirements/dev.txt --extra web --output-file requirements/web.txt
 	$(LOCK) --constraint requirements/dev.txt --extra worker --output-file requirements/worker.txt
 	$(LOCK) --constraint requirements/dev.txt --extra worker-gpu --output-file requirements/worker-gpu.txt

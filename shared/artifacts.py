@@ -5,7 +5,11 @@ Owns the confinement of paths to the store's root, in `_url`. Knows nothing of S
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
 import uuid
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
@@ -65,6 +69,63 @@ class ArtifactStore:
             return cast(BinaryIO, self._fs.open(self._url(path), "rb"))
         except FileNotFoundError as error:
             raise NotFound(f"There is no file {path!r} in the artifact store.") from error
+
+    def ranges(self, path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read stretches of the file at `path`, side by side where the store can.
+
+        Args:
+            path: of the file.
+            spans: start and stop of each stretch, in bytes.
+
+        Raises:
+            NotFound: there is no such file, or it is shorter.
+        """
+        paths = [self._url(path)] * len(spans)
+        starts, stops = [start for start, _ in spans], [stop for _, stop in spans]
+        try:
+            parts = cast(list[bytes], self._fs.cat_ranges(paths, starts, stops, on_error="raise"))
+        except FileNotFoundError as error:
+            raise NotFound(f"There is no file {path!r} in the artifact store.") from error
+        if any(len(part) != stop - start for part, (start, stop) in zip(parts, spans, strict=True)):
+            raise NotFound(f"The file {path!r} in the artifact store is too short.")
+        return parts
+
+    def receive(self, chunks: Iterable[bytes], path: str) -> tuple[int, str]:
+        """Store what arrives in pieces at `path`, whole or not at all.
+
+        Args:
+            chunks: the content; what it raises leaves nothing behind.
+            path: where to.
+
+        Returns:
+            Bytes and SHA-256 (hexadecimal) of what was stored.
+        """
+        digest = hashlib.sha256()
+        size = 0
+        with tempfile.TemporaryDirectory(dir=self._spool()) as folder:
+            local = Path(folder) / "received"
+            with local.open("wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                    digest.update(chunk)
+                    size += len(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            target = self._url(path)
+            self._fs.makedirs(self._fs._parent(target), exist_ok=True)
+            if self._local:
+                local.replace(target)  # the same file system: nothing is copied
+            else:
+                self._fs.put_file(str(local), target)
+        return size, digest.hexdigest()
+
+    def _spool(self) -> str | None:
+        """Return where files grow before they are stored; None: the system's temporary folder."""
+        if not self._local:
+            return None
+        spool = Path(self._root) / ".receiving"
+        spool.mkdir(parents=True, exist_ok=True)
+        return str(spool)
 
     def exists(self, path: str) -> bool:
         """Return whether there is a file or folder at `path`."""

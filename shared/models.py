@@ -69,9 +69,10 @@ class Outcome(enum.StrEnum):
     LOST = "lost"
 
 
-class PreflightStatus(enum.StrEnum):
-    """Where a pre-flight is in its life."""
+class TicketStatus(enum.StrEnum):
+    """Where a pre-flight or an import is in its life."""
 
+    UPLOADING = "uploading"  # an import whose files are on their way
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"
@@ -137,7 +138,40 @@ class DatasetVersion(Base):
     width: Mapped[int]
     channels: Mapped[int]
     classes: Mapped[list[str]]  # class names, by label
+    report: Mapped[dict[str, Any] | None]  # `shared.datasets.report.Report`
     created_at: Mapped[datetime]
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of an image."""
+        return self.height * self.width * self.channels
+
+
+class Held:
+    """The columns of work that is held by a ticket; see `shared.tickets`."""
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    status: Mapped[TicketStatus] = mapped_column(_by_value(TicketStatus), index=True)
+    actor: Mapped[str | None] = mapped_column(sa.String(100))
+    requested_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    worker: Mapped[str | None] = mapped_column(sa.String(63))  # who is at it, or was
+    token: Mapped[str | None] = mapped_column(sa.String(64))
+    expires_at: Mapped[datetime | None]
+    tries: Mapped[int]
+    progress: Mapped[dict[str, Any] | None]  # doing, share
+    report: Mapped[dict[str, Any] | None]  # what came of it
+    failure: Mapped[dict[str, Any] | None]  # kind, evidence, suggestion
+
+
+class Import(Held, Base):
+    """Files on their way to becoming a version of a data set; see `shared.imports`."""
+
+    __tablename__ = "imports"
+
+    name: Mapped[str] = mapped_column(sa.String(63), index=True)  # of the data set
+    request: Mapped[dict[str, Any]]  # `shared.spec.dataset_import.DatasetImport`
+    files: Mapped[list[Any]]  # [{"name", "part", "bytes", "sha256", "path"}]
 
 
 # What the list of jobs can be sorted by.
@@ -346,26 +380,14 @@ class Artifact(Base):
     created_at: Mapped[datetime]
 
 
-class Preflight(Base):
+class Preflight(Held, Base):
     """A question about a spec, and a worker's answer; see `shared.preflights`."""
 
     __tablename__ = "preflights"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    status: Mapped[PreflightStatus] = mapped_column(_by_value(PreflightStatus), index=True)
     spec: Mapped[dict[str, Any]]
     queue: Mapped[str] = mapped_column(sa.String(63))
     gpus: Mapped[int]
-    actor: Mapped[str | None] = mapped_column(sa.String(100))
-    requested_at: Mapped[datetime]
-    finished_at: Mapped[datetime | None]
-    worker: Mapped[str | None] = mapped_column(sa.String(63))  # who tries it, or tried it
-    token: Mapped[str | None] = mapped_column(sa.String(64))
-    expires_at: Mapped[datetime | None]
-    tries: Mapped[int]
-    progress: Mapped[dict[str, Any] | None]  # newest `Measuring`
-    report: Mapped[dict[str, Any] | None]  # `Measured`
-    failure: Mapped[dict[str, Any] | None]  # kind, evidence, suggestion
 
 
 class Worker(Base):

@@ -1,9 +1,10 @@
-"""The JSON-lines protocol between a supervisor and its trainer.
+"""The JSON-lines protocol between a supervisor and the program that works for it.
 
 Supervisor to trainer, on standard input: one `Run`, then at most one `Stop`; or one `Measure`.
-End of input means that the supervisor is gone: the trainer ends at once.
-Trainer to supervisor, on standard output: events, one JSON object a line. What the trainer and
-its libraries print otherwise goes to standard error, which is the job's log.
+To the reader of files (`worker.importing`): one `Read`.
+End of input means that the supervisor is gone: the program ends at once.
+Back, on standard output: events, one JSON object a line. What the program and its libraries
+print otherwise goes to standard error, which is the job's log.
 
 Alone (`python -m worker.training < spec.json`) a trainer reads a bare `JobSpec` and writes the
 same events.
@@ -16,6 +17,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from shared.datasets.report import Report
+from shared.limits import Limits
+from shared.spec.dataset_import import ImportOptions
 from shared.spec.job import JobSpec
 
 
@@ -67,8 +71,39 @@ class Measure(_Message):
     work_dir: Path
 
 
+class SentFile(_Message):
+    """A file that a person sent.
+
+    Attributes:
+        path: where it lies.
+        name: what it was called.
+        part: which part it holds, if that was said.
+    """
+
+    path: Path
+    name: str
+    part: Literal["train", "test"] | None = None
+
+
+class Read(_Message):
+    """Turn files into a version of a data set.
+
+    Attributes:
+        files: what was sent.
+        options: how to read them.
+        limits: what reading them may take.
+        out_dir: existing empty folder where the version is written.
+    """
+
+    command: Literal["read"] = "read"
+    files: list[SentFile]
+    options: ImportOptions
+    limits: Limits
+    out_dir: Path
+
+
 Assignment = Run | Measure
-Command = Assignment | Stop
+Command = Assignment | Read | Stop
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
 
 
@@ -310,6 +345,75 @@ class Measured(Findings):
     event: Literal["measured"] = "measured"
 
 
+class Reading(_Message):
+    """An import goes on.
+
+    Attributes:
+        doing: what is done now, in a few words.
+        share: part of the work that is done, 0 to 1.
+    """
+
+    event: Literal["reading"] = "reading"
+    doing: str
+    share: float
+
+
+class ReadDone(_Message):
+    """The version lies in the folder, complete.
+
+    Attributes:
+        version, train_images, test_images, height, width, channels, classes: as in
+            `shared.datasets.layout.Description`.
+        report: what a survey of it found.
+        notes: what was decided that the files did not say, as sentences.
+    """
+
+    event: Literal["read_done"] = "read_done"
+    version: str
+    train_images: int
+    test_images: int
+    height: int
+    width: int
+    channels: int
+    classes: list[str]
+    report: Report
+    notes: list[str]
+
+
+class Fault(_Message):
+    """One thing that is wrong with a file.
+
+    Attributes:
+        file: its name.
+        row: row of a table from 1, the header not counted; or an index in an array.
+        column: its name, or its number from 1.
+        value: what stands there.
+        rule: what is allowed, as a sentence.
+    """
+
+    file: str
+    row: int | None = None
+    column: str | None = None
+    value: str | None = None
+    rule: str
+
+    def __str__(self) -> str:
+        places = [self.file]
+        if self.row is not None:
+            places.append(f"row {self.row:,}")
+        if self.column is not None:
+            places.append(f"column {self.column}")
+        received = "" if self.value is None else f" Received: {self.value}."
+        return f"{', '.join(places)}: {self.rule}{received}"
+
+
+class Refused(_Message):
+    """The files cannot become a data set; nothing was kept."""
+
+    event: Literal["refused"] = "refused"
+    faults: list[Fault]
+
+
 Event = (
     Ready
     | Started
@@ -322,6 +426,9 @@ Event = (
     | Failed
     | Measuring
     | Measured
+    | Reading
+    | ReadDone
+    | Refused
 )
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 

@@ -17,6 +17,7 @@ from shared.models import (
     DatasetVersion,
     Epoch,
     Gauge,
+    Import,
     Job,
     JobEvent,
     Preflight,
@@ -81,6 +82,18 @@ _PREFLIGHT = [
     "id",
     "status",
     "spec",
+    "requested_at",
+    "finished_at",
+    "worker",
+    "progress",
+    "report",
+    "failure",
+]
+_IMPORT = [
+    "id",
+    "status",
+    "name",
+    "request",
     "requested_at",
     "finished_at",
     "worker",
@@ -214,6 +227,12 @@ def artifact_row(artifact: Artifact) -> dict[str, Any]:
 def preflight_row(preflight: Preflight) -> dict[str, Any]:
     """Return a pre-flight."""
     return _pick(preflight, _PREFLIGHT)
+
+
+def import_row(row: Import) -> dict[str, Any]:
+    """Return an import, its files without their places in the store."""
+    files = [{key: file[key] for key in ("name", "part", "bytes", "sha256")} for file in row.files]
+    return _pick(row, _IMPORT) | {"files": files}
 
 
 def worker_row(worker: Worker) -> dict[str, Any]:

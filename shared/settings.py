@@ -99,6 +99,48 @@ class Settings(BaseSettings):
         "",
         description="Address of the metadata service; empty: the cloud's own, for tests another.",
     )
+    imports: bool = Field(
+        True, description="Whether this worker turns uploaded files into data sets."
+    )
+    downloads: bool = Field(
+        True, description="Whether known data sets may be fetched from their publishers."
+    )
+    known_sets_url: str = Field(
+        "",
+        description="Mirror that known data sets are fetched from, each file by its name; "
+        "empty: their publishers.",
+    )
+    dataset_cache_bytes: int = Field(
+        50_000_000_000, ge=1, description="Disk space that a worker's fetched data sets may take."
+    )
+    max_upload_bytes: int = Field(
+        8_000_000_000, ge=1, description="Largest file that can be sent for a data set."
+    )
+    max_dataset_bytes: int = Field(
+        64_000_000_000, ge=1, description="Most pixels, in bytes, that a data set may have."
+    )
+    max_dataset_images: int = Field(
+        10_000_000, ge=1, description="Most images, which are a table's rows, of a data set."
+    )
+    max_dataset_columns: int = Field(
+        150_530, ge=2, description="Most columns of a table; the default suits 224 x 224 colour."
+    )
+    max_dataset_classes: int = Field(1_000, ge=2, description="Most classes of a data set.")
+    max_picture_pixels: int = Field(
+        50_000_000, ge=1, description="Most pixels of a picture before it is made small."
+    )
+    max_archive_members: int = Field(
+        2_000_000, ge=1, description="Most files in an archive that is sent."
+    )
+    max_archive_ratio: int = Field(
+        250, ge=1, description="Most that a compressed file may grow when it is unpacked, in times."
+    )
+    import_memory_bytes: int = Field(
+        2_000_000_000, ge=200_000_000, description="Memory that the reading of files may take."
+    )
+    import_seconds: float = Field(
+        3_600.0, gt=0, description="Time that the reading of files may take."
+    )
     max_streams: int = Field(
         256, ge=1, description="Live event streams that one web process serves at once."
     )

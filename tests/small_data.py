@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.datasets import BUNDLED, DESCRIPTION
+from shared.datasets.bundled import BUNDLED
+from shared.datasets.layout import DESCRIPTION
 
 
 def write_dataset(

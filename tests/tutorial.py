@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.datasets import BUNDLED
+from shared.datasets.bundled import BUNDLED
 from shared.spec.presets import PRESETS
 
 BATCH_SIZE = 100

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
+from shared.spec.dataset_import import DatasetImport
 from shared.spec.job import JobSpec, JobSubmission
 from web.present import kind_name
 
@@ -112,6 +113,11 @@ def about_fields(values: dict[str, Any]) -> list[Field]:
     return [replace(field, value=values.get(field.path, field.value)) for field in made]
 
 
+def import_fields(values: dict[str, Any]) -> list[Field]:
+    """Return the fields of an import, filled with `values`."""
+    return [_fill(field, values) for field in _import_fields()]
+
+
 def kinds(part: str) -> list[str]:
     """Return the kinds that a part of the spec can have, such as those of `model`."""
     field = next(field for field in _spec_fields() if field.path == f"spec.{part}")
@@ -152,12 +158,19 @@ def _spec_fields() -> tuple[Field, ...]:
     return tuple(_walk("spec", definitions["JobSpec"], definitions, defaults))
 
 
+@functools.cache
+def _import_fields() -> tuple[Field, ...]:
+    schema = DatasetImport.model_json_schema()
+    defaults = DatasetImport.model_construct(name="").model_dump(mode="json")
+    return tuple(_walk("", schema, schema["$defs"], defaults))
+
+
 def _walk(path: str, schema: Schema, definitions: Schema, defaults: Schema) -> Iterator[Field]:
     """Yield the fields of an object; a part without kinds adds its own fields in its place."""
     for name, part in schema["properties"].items():
         if name == "kind":
             continue
-        inner = f"{path}.{name}"
+        inner = f"{path}.{name}" if path else name
         if "$ref" in part:
             target = definitions[part["$ref"].rsplit("/", 1)[-1]]
             yield from _walk(inner, target, definitions, defaults[name])

@@ -11,10 +11,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from shared import jobs
+from shared import catalogue, jobs
+from shared.datasets.known import KNOWN
 from shared.errors import NotFound
 from shared.spec.presets import PRESETS
-from web.fields import Field, about_fields, spec_fields
+from web.fields import Field, about_fields, import_fields, spec_fields
 
 # Which part of the form a part of the spec stands in. What is not named here, such as a field
 # added later, stands in the last section.
@@ -77,22 +78,34 @@ class NewJob:
     about: dict[str, Any]
 
     @classmethod
-    def load(cls, session: Session, clone: str | None, preset: str | None) -> NewJob:
+    def load(
+        cls,
+        session: Session,
+        clone: str | None,
+        preset: str | None,
+        *,
+        dataset: str | None = None,
+    ) -> NewJob:
         """Start from another job, or from a preset.
 
         Args:
             session: for reading.
             clone: number of the job to clone, as the URL has it.
             preset: name of the preset; the first one unless given.
+            dataset: name of the data set; the preset's unless given.
 
         Raises:
-            NotFound: there is no such job or preset.
+            NotFound: there is no such job, preset or data set.
         """
         if clone is None:
             name = preset or next(iter(PRESETS))
             if name not in PRESETS:
                 raise NotFound(f"There is no preset {name!r}; there are: {', '.join(PRESETS)}.")
-            return cls(None, name, PRESETS[name].spec.model_dump(mode="json"), {})
+            spec = PRESETS[name].spec.model_dump(mode="json")
+            if dataset is not None:
+                catalogue.find(session, dataset)
+                spec["dataset"]["name"] = dataset
+            return cls(None, name, spec, {})
         if not clone.isdecimal() or len(clone) > _MAX_DIGITS:
             raise NotFound(f"There is no job {clone!r} to clone.")
         job = jobs.get(session, int(clone))
@@ -112,8 +125,58 @@ class NewJob:
     @property
     def data(self) -> str:
         """What `form.js` starts from, as JSON."""
-        presets = {name: preset.spec.model_dump(mode="json") for name, preset in PRESETS.items()}
+        # A preset says how to train, not on what: whose data set is chosen keeps it.
+        presets = {
+            name: preset.spec.model_dump(mode="json", exclude={"dataset"})
+            for name, preset in PRESETS.items()
+        }
         return as_data({"presets": presets, "parent_id": self.parent and self.parent["id"]})
+
+
+@dataclass(frozen=True)
+class NewImport:
+    """What the form of an import starts from.
+
+    Attributes:
+        name: of the data set that gets a new version, if it is one that there is.
+        known: the public data set that is chosen, if any.
+        fields: the form's fields, filled in.
+    """
+
+    name: str | None
+    known: str | None
+    fields: list[Field]
+
+    @classmethod
+    def load(cls, session: Session, name: str | None, known: str | None) -> NewImport:
+        """Start from nothing, from a data set that there is, or from a public one.
+
+        Raises:
+            NotFound: there is no such data set.
+        """
+        values: dict[str, Any] = {}
+        if name is not None:
+            dataset, _ = catalogue.find(session, name)
+            values = {part: getattr(dataset, part) for part in ("name", "title", "description")}
+        if known is not None and known not in KNOWN:
+            raise NotFound(f"There is no public data set {known!r}.")
+        return cls(name, known, import_fields(values))
+
+    @property
+    def about(self) -> list[Field]:
+        """The fields about the data set itself."""
+        return [field for field in self.fields if field.path in ("title", "description")]
+
+    @property
+    def name_field(self) -> Field:
+        """The field of the name."""
+        return next(field for field in self.fields if field.path == "name")
+
+    @property
+    def options(self) -> Section:
+        """How the files are read."""
+        fields = (field for field in self.fields if field.path.startswith("options."))
+        return Section("How to read the files", tuple(fields))
 
 
 def spec_sections(spec: dict[str, Any]) -> list[Section]:

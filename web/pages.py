@@ -14,14 +14,18 @@ from flask import Blueprint, render_template, request
 from flask.blueprints import BlueprintSetupState
 from sqlalchemy.orm import Session
 
-from shared import catalogue, waiting
+from shared import catalogue, imports, waiting
+from shared.datasets import BUNDLED_SCHEME
+from shared.datasets.known import KNOWN
 from shared.models import Job
-from shared.records import dataset_row
+from shared.records import dataset_row, import_row
 from shared.spec.presets import MEASURED_ON, PRESETS
 from shared.waiting import Wait
+from web import look
 from web.dossier import Dossier
-from web.forms import NewJob
+from web.forms import NewImport, NewJob
 from web.listing import JobsView
+from web.look import Look
 from web.overview import Overview
 from web.present import FILTERS
 from web.yard import current_yard
@@ -53,7 +57,12 @@ def jobs() -> str:
 def new_job() -> str:
     """Show the form of a new job, from a preset or from another job."""
     with _reading() as (session, overview):
-        form = NewJob.load(session, request.args.get("clone"), request.args.get("preset"))
+        form = NewJob.load(
+            session,
+            request.args.get("clone"),
+            request.args.get("preset"),
+            dataset=request.args.get("dataset"),
+        )
         return render_template(
             "new_job.html",
             form=form,
@@ -86,7 +95,30 @@ def workers() -> str:
 def datasets() -> str:
     """Show the data sets."""
     with _reading() as (session, overview):
-        return render_template("datasets.html", datasets=_datasets(session), overview=overview)
+        yard = current_yard()
+        return render_template(
+            "datasets.html",
+            datasets=[look.card(yard, *row) for row in catalogue.newest(session)],
+            imports=[import_row(row) for row in imports.unfinished(session)],
+            overview=overview,
+        )
+
+
+@bp.get("/datasets/new")
+def new_dataset() -> str:
+    """Show the form of an import; for a data set that there is, of a new version."""
+    with _reading() as (session, overview):
+        form = NewImport.load(session, request.args.get("name"), request.args.get("known"))
+        return render_template("new_dataset.html", form=form, known=KNOWN, overview=overview)
+
+
+@bp.get("/datasets/<name>")
+def dataset(name: str) -> str:
+    """Show what is in a data set."""
+    with _reading() as (session, overview):
+        shown = Look.load(session, current_yard(), name, request.args.get("version"))
+        bundled = shown.version.uri.startswith(BUNDLED_SCHEME)
+        return render_template("dataset.html", look=shown, bundled=bundled, overview=overview)
 
 
 @contextmanager

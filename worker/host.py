@@ -25,9 +25,10 @@ from shared.database import utc_now
 from shared.errors import ConfigurationError, QueueUnavailable
 from shared.jobs import Lease, Slot
 from shared.models import Worker
-from shared.preflights import Ticket
 from shared.queue import Bell
+from shared.tickets import Ticket
 from worker.devices import Device, devices
+from worker.importer import Importer
 from worker.preflight import Pilot
 from worker.recorder import is_outage
 from worker.standby import Standby
@@ -90,6 +91,7 @@ class Host:
         self._free: queue.SimpleQueue[SlotState] = queue.SimpleQueue()
         for state in self._slots:
             self._free.put(state)
+        self._importer = Importer(yard, self.drain) if settings.imports else None
         self._heartbeat = threading.Thread(target=self._report_until_stopped, daemon=True)
         self._changed = threading.Event()
 
@@ -121,6 +123,8 @@ class Host:
         self._hand_back_leftovers()
         self._report(started=True)
         self._heartbeat.start()
+        if self._importer is not None:
+            self._importer.start()
 
     def work(self) -> None:
         """Do what waits on a free slot until nothing is left or the worker stops.
@@ -148,6 +152,8 @@ class Host:
     def stop(self) -> None:
         """End the standby trainers and sign off; running attempts have ended by now."""
         self.begin_stop()
+        if self._importer is not None:
+            self._importer.stop()
         if self._heartbeat.is_alive():
             self._heartbeat.join(self.yard.settings.heartbeat_seconds)
         for state in self._slots:
@@ -276,7 +282,11 @@ class Host:
                 }
                 for state in self._slots
             ],
-            "info": _machine() | {"versions": self._slots[0].standby.versions},
+            "info": _machine()
+            | {
+                "versions": self._slots[0].standby.versions,
+                "import_id": self._importer and self._importer.import_id,
+            },
         }
 
 

@@ -7,15 +7,16 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared import catalogue, datasets, jobs, recording
+from shared import catalogue, jobs, recording
 from shared.artifacts import ArtifactStore
 from shared.database import Database
+from shared.datasets.cache import DatasetCache
+from shared.datasets.layout import Description
 from shared.errors import TrainyardError
 from shared.jobs import Lease
+from shared.models import DatasetVersion
 from shared.protocol import Run
 from shared.spec import JobSpec
-
-_BUNDLED = "bundled:"
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class _Stored:
 
 
 def gather(
-    database: Database, store: ArtifactStore, lease: Lease, *, work_dir: Path, dataset_dir: Path
+    database: Database, store: ArtifactStore, lease: Lease, *, work_dir: Path, cache: DatasetCache
 ) -> Run:
     """Collect the inputs of an attempt.
 
@@ -37,37 +38,44 @@ def gather(
         store: for the checkpoints' files.
         lease: the attempt's.
         work_dir: the attempt's own folder, existing.
-        dataset_dir: where this worker keeps data sets.
+        cache: the data sets that this machine keeps.
 
     Returns:
         The trainer's assignment.
     """
     with database.read() as session:
         spec = JobSpec.model_validate(jobs.get(session, lease.job_id).spec)
-        uri = catalogue.resolve(session, spec.dataset).uri
+        version = catalogue.resolve(session, spec.dataset)
         rows = recording.checkpoints(session, lease.job_id)
         stored = [_Stored(row.name, row.path, row.sha256) for row in rows]
     return Run(
         spec=spec,
-        dataset_dir=fetch_dataset(uri, dataset_dir),
+        dataset_dir=fetch_dataset(version, cache),
         work_dir=work_dir,
         checkpoints=_fetch_checkpoints(store, stored, work_dir / "resume"),
     )
 
 
-def fetch_dataset(uri: str, folder: Path) -> Path:
-    """Bring a data set to this machine, unless it is there; return where it lies.
-
-    Args:
-        uri: where its version is kept.
-        folder: where this worker keeps data sets.
+def fetch_dataset(version: DatasetVersion, cache: DatasetCache) -> Path:
+    """Bring a version of a data set to this machine, unless it is there; return where it lies.
 
     Raises:
-        TrainyardError: there is no way to it.
+        TrainyardError: it cannot be had whole.
     """
-    if not uri.startswith(_BUNDLED):
-        raise TrainyardError(f"This worker cannot fetch a data set from {uri!r}.")
-    return datasets.materialise(uri.removeprefix(_BUNDLED), folder)
+    return cache.fetch(version.uri, description_of(version))
+
+
+def description_of(version: DatasetVersion) -> Description:
+    """Return what a version holds, as its folder says it."""
+    return Description(
+        version=version.version,
+        train_images=version.train_images,
+        test_images=version.test_images,
+        height=version.height,
+        width=version.width,
+        channels=version.channels,
+        classes=tuple(version.classes),
+    )
 
 
 def _fetch_checkpoints(store: ArtifactStore, stored: list[_Stored], folder: Path) -> list[Path]:

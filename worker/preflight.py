@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 
 from shared import catalogue, preflights, protocol
 from shared.errors import LeaseLost, NotFound
-from shared.preflights import Ticket
 from shared.spec import JobSpec
+from shared.tickets import Ticket
 from worker.inputs import fetch_dataset
 from worker.recorder import is_outage
 from worker.standby import Standby
@@ -94,13 +94,12 @@ class Pilot:
             trainer.kill()
 
     def _gather(self) -> protocol.Measure:
-        settings = self._yard.settings
         with self._yard.database.read() as session:
             spec = JobSpec.model_validate(preflights.get(session, self._ticket.id).spec)
-            uri = catalogue.resolve(session, spec.dataset).uri
+            version = catalogue.resolve(session, spec.dataset)
         return protocol.Measure(
             spec=spec,
-            dataset_dir=fetch_dataset(uri, settings.dataset_cache_dir),
+            dataset_dir=fetch_dataset(version, self._yard.datasets),
             work_dir=self._work_dir,
         )
 

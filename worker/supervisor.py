@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sqlalchemy.orm import Session
 from shared import jobs, protocol, recording
 from shared.artifacts import ArtifactStore
 from shared.database import Database
+from shared.datasets.cache import DatasetCache
 from shared.gauges import Point
 from shared.jobs import Lease
 from shared.live import Publisher
@@ -55,6 +57,14 @@ class Yard:
     database: Database
     store: ArtifactStore
     publisher: Publisher
+
+    @cached_property
+    def datasets(self) -> DatasetCache:
+        """The versions of data sets that this machine keeps."""
+        settings = self.settings
+        return DatasetCache(
+            settings.dataset_cache_dir, self.store, most_bytes=settings.dataset_cache_bytes
+        )
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,7 @@ class Supervisor:
                 self._yard.store,
                 self._lease,
                 work_dir=self._work_dir,
-                dataset_dir=self._yard.settings.dataset_cache_dir,
+                cache=self._yard.datasets,
             )
             trainer = self._standby.take()
         except Exception as error:  # whatever it is, the job must not stay without an owner

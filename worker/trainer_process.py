@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from shared.protocol import Command, Event, Ready, parse_event
 
 TRAINER_COMMAND = (sys.executable, "-m", "worker.training", "--serve")
+READER_COMMAND = (sys.executable, "-m", "worker.importing")
 _MAX_BUFFERED_LOG_LINES = 1000
 _KILL_WAIT_SECONDS = 10.0
 

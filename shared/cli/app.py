@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from shared.cli import control_commands, job_commands, yard_commands
+from shared.cli import control_commands, dataset_commands, job_commands, yard_commands
 from shared.cli.errors import Refused, Unreachable
 from shared.errors import ConfigurationError, InvalidInput, TrainyardError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 yard_commands.register(app)
 job_commands.register(app)
+dataset_commands.register(app)
 control_commands.register(app)
 
 

@@ -112,9 +112,20 @@ class Client:
         """Change what lies at `path`, and return it; raises as `get`."""
         return self._document(self._request("PATCH", path, json=body))
 
-    def delete(self, path: str) -> Any:
-        """Delete what lies at `path`, and return the answer; raises as `get`."""
-        return self._document(self._request("DELETE", path))
+    def delete(self, path: str) -> None:
+        """Delete what lies at `path`; raises as `get`."""
+        self._request("DELETE", path)
+
+    def upload(self, path: str, chunks: Iterator[bytes], size: int) -> Any:
+        """Send a file's content to `path` in pieces, and return the answer; raises as `get`.
+
+        Args:
+            path: where to.
+            chunks: the content.
+            size: its length in bytes.
+        """
+        headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
+        return self._document(self._request("PUT", path, content=chunks, headers=headers))
 
     def items(
         self, path: str, params: Mapping[str, Any], *, at_most: int | None

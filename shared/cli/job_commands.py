@@ -48,7 +48,6 @@ def register(app: typer.Typer) -> None:
         watch,
         retry,
         export,
-        datasets,
         workers,
         presets,
     ):
@@ -241,11 +240,6 @@ def _fetch_artifacts(client: Client, job_id: int, folder: Path) -> None:
             print(fetch(client, job_id, artifact, folder), file=sys.stderr)
 
 
-def datasets(as_json: AsJson = False) -> None:
-    """List the data sets."""
-    _print_list("/datasets", "datasets", as_json=as_json)
-
-
 def workers(as_json: AsJson = False) -> None:
     """List the workers, and what each does."""
     from shared.cli import tables
@@ -259,10 +253,11 @@ def workers(as_json: AsJson = False) -> None:
 
 def presets(as_json: AsJson = False) -> None:
     """List the presets: named starting points for `submit --preset`."""
-    _print_list("/presets", "presets", as_json=as_json)
+    print_list("/presets", "presets", as_json=as_json)
 
 
-def _print_list(path: str, table: str, *, as_json: bool) -> None:
+def print_list(path: str, table: str, *, as_json: bool) -> None:
+    """Print a list of the API, as a table of `shared.cli.tables` or as JSON."""
     from shared.cli import tables
 
     with connect() as client:

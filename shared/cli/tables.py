@@ -170,6 +170,14 @@ def datasets(items: Iterable[dict[str, Any]]) -> Table:
     return table
 
 
+def known_datasets(items: Iterable[dict[str, Any]]) -> Table:
+    """Return the list of public data sets."""
+    table = _table("Name", "Title", ">Megabytes", "What it holds")
+    for item in items:
+        table.add_row(item["name"], item["title"], str(item["megabytes"]), item["description"])
+    return table
+
+
 def presets(items: Iterable[dict[str, Any]]) -> Table:
     """Return the list of presets."""
     table = _table("Name", "Title", ">Accuracy", ">Epochs", ">An epoch", "What to expect")

@@ -1,18 +1,16 @@
-"""The data sets that come with Trainyard, and the layout that trainers read.
+"""Data sets: what is bundled, the layout that trainers read, and what a look at one shows.
 
-Owns the registry of bundled data sets and how one becomes a folder of memory-mappable arrays:
-`<folder>/<name>/<version[:16]>/` with `x_train.npy`, `x_test.npy` (uint8 [N, H, W, C]),
-`y_train.npy`, `y_test.npy` (int64 [N]) and `dataset.json`. Needs NumPy only; knows no database.
+    bundled.py   the data sets that lie in this folder
+    layout.py    a version as a folder of memory-mappable arrays, known by its content
+    derived.py   what is worked out from the arrays once: order by class, mean images
+    cache.py     the versions that this machine keeps, fetched and verified once
+    survey.py    what there is to see and to worry about in a version
+    report.py    the survey's result, as JSON
+    rows.py      single images and labels, straight from the files
+    known.py     public data sets: where they come from and what their classes are called
+
+All but `report`, `rows` and `known` need NumPy, which the web process does without.
 """
 
-from shared.datasets.bundled import BUNDLED, BundledDataset
-from shared.datasets.layout import ARRAYS, DESCRIPTION, content_version, materialise
-
-__all__ = [
-    "ARRAYS",
-    "BUNDLED",
-    "DESCRIPTION",
-    "BundledDataset",
-    "content_version",
-    "materialise",
-]
+# Where a version is that lies in this folder: `bundled:<name>`.
+BUNDLED_SCHEME = "bundled:"

@@ -5,6 +5,7 @@ The arrays lie beside this module, `<name>/<array>.npy.xz`, with their attributi
 
 from __future__ import annotations
 
+import json
 import lzma
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from shared.datasets.layout import Description
 
 _HERE = Path(__file__).parent
 
@@ -25,28 +28,14 @@ class BundledDataset:
         title: what people call it.
         description: what it holds, in a sentence or two.
         attribution: authors and licence.
-        version: content hash, see `shared.datasets.content_version`; 64 hexadecimal digits.
-        train_images, test_images: number of images.
-        height, width, channels: shape of an image, in pixels.
-        classes: class names, by label.
+        content: its one version.
     """
 
     name: str
     title: str
     description: str
     attribution: str
-    version: str
-    train_images: int
-    test_images: int
-    height: int
-    width: int
-    channels: int
-    classes: tuple[str, ...]
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of an image."""
-        return self.height, self.width, self.channels
+    content: Description
 
     def read(self, array: str) -> npt.NDArray[Any]:
         """Unpack one array.
@@ -61,6 +50,10 @@ class BundledDataset:
             values: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
         return values if array.startswith("x_") else values.astype(np.int64)
 
+    def report(self) -> dict[str, Any]:
+        """Return what a survey of it found (`shared.datasets.report.Report`, as JSON)."""
+        return dict(json.loads((_HERE / self.name / "report.json").read_text()))
+
 
 BUNDLED: dict[str, BundledDataset] = {
     "mnist": BundledDataset(
@@ -69,12 +62,14 @@ BUNDLED: dict[str, BundledDataset] = {
         description="Handwritten digits: 60,000 training and 10,000 test images of 28 x 28 grey "
         "pixels in ten classes.",
         attribution="Y. LeCun, C. Cortes, C. Burges; CC BY-SA 3.0",
-        version="f84e08fcf5e2e0a79468e6c865d0fa81150e191b63e321e6b2f1600dd44903a2",
-        train_images=60_000,
-        test_images=10_000,
-        height=28,
-        width=28,
-        channels=1,
-        classes=tuple("0123456789"),
+        content=Description(
+            version="f84e08fcf5e2e0a79468e6c865d0fa81150e191b63e321e6b2f1600dd44903a2",
+            train_images=60_000,
+            test_images=10_000,
+            height=28,
+            width=28,
+            channels=1,
+            classes=tuple("0123456789"),
+        ),
     ),
 }

@@ -24,7 +24,7 @@ from statistics import median
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from shared.datasets import materialise
+from shared.datasets.cache import materialise
 from shared.spec.presets import PRESETS
 from tests.bench.figures import Figure
 from tests.bench.limit import Limit

@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from shared.datasets import materialise
+from shared.datasets.cache import materialise
 from shared.spec.presets import PRESETS
 
 _SLOW = {"resnet50", "vgg16"}  # hours on a CPU

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from shared import preflights
 from shared.jobs import Slot
 from shared.models import Job, Preflight
-from shared.preflights import Ticket
+from shared.tickets import Ticket
 from tests.browser.conftest import PHONE, OpenPage, Site, Watch
 from tests.waiting import wait_until
 

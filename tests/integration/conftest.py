@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from shared.database import Database
-from shared.datasets import materialise
+from shared.datasets.cache import materialise
 from shared.settings import Settings
 from tests.web_client import add_datasets, serving
 

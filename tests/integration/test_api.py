@@ -30,7 +30,7 @@ from tests.web_client import (
     serving,
     yard_of,
 )
-from web.api import schemas
+from web.api import dataset_schemas, schemas
 
 AWAY = "away"
 
@@ -476,9 +476,9 @@ def test_the_log_is_all_attempts_in_order(client: FlaskClient, database: Databas
 
 
 def test_data_sets_are_listed(client: FlaskClient) -> None:
-    listed = check(schemas.Listing[schemas.DatasetRow], client.get("/api/v1/datasets"))
+    listed = check(schemas.Listing[dataset_schemas.DatasetRow], client.get("/api/v1/datasets"))
     assert [row["name"] for row in listed["items"]] == ["mnist"]
-    mnist = check(schemas.DatasetDetail, client.get("/api/v1/datasets/mnist"))
+    mnist = check(dataset_schemas.DatasetDetail, client.get("/api/v1/datasets/mnist"))
     assert (mnist["train_images"], mnist["test_images"]) == (60_000, 10_000)
     assert mnist["versions"] == [mnist["version"]]
     assert client.get("/api/v1/datasets/nothing").status_code == 404

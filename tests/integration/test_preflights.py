@@ -13,11 +13,11 @@ from shared import catalogue, preflights
 from shared.database import Database, utc_now
 from shared.errors import LeaseLost, NotFound
 from shared.jobs import Slot
-from shared.models import Preflight, PreflightStatus, Status, Worker
-from shared.preflights import Ticket
+from shared.models import Preflight, Status, TicketStatus, Worker
 from shared.protocol import Findings
 from shared.settings import Settings
 from shared.spec import parse_submission
+from shared.tickets import Ticket
 from tests.fake_trainer import Behaviour
 from tests.waiting import wait_until
 from tests.web_client import json_of
@@ -74,7 +74,7 @@ def test_the_oldest_that_fits_the_slot_is_taken_and_answered(known: Database) ->
     ticket = must_claim(known)
     assert ticket.id == first
     asked = look(known, first)
-    assert (asked.status, asked.worker, asked.actor) == (PreflightStatus.RUNNING, "w1", "ann")
+    assert (asked.status, asked.worker, asked.actor) == (TicketStatus.RUNNING, "w1", "ann")
     assert asked.spec["dataset"]["version"]
     with known.write() as session:
         preflights.renew(session, ticket, lease_seconds=60, progress={"doing": "x", "share": 0.5})
@@ -82,7 +82,7 @@ def test_the_oldest_that_fits_the_slot_is_taken_and_answered(known: Database) ->
     with known.write() as session:
         preflights.finish(session, ticket, {"largest_batch": 8})
     done = look(known, first)
-    assert (done.status, done.report) == (PreflightStatus.DONE, {"largest_batch": 8})
+    assert (done.status, done.report) == (TicketStatus.DONE, {"largest_batch": 8})
     assert done.finished_at is not None
     with known.write() as session, pytest.raises(LeaseLost):
         preflights.fail(session, ticket, {})
@@ -112,7 +112,7 @@ def test_what_a_silent_worker_held_is_taken_by_another_and_given_up_after_the_se
     with known.write() as session:
         preflights.tidy(session)
     given_up = look(known, preflight_id)
-    assert given_up.status is PreflightStatus.FAILED
+    assert given_up.status is TicketStatus.FAILED
     assert given_up.failure is not None
     assert given_up.failure["kind"] == "lost"
 
@@ -123,7 +123,7 @@ def test_what_is_given_back_counts_as_never_tried(known: Database) -> None:
         ticket = must_claim(known)
         with known.write() as session:
             preflights.give_back(session, ticket)
-    assert look(known, preflight_id).status is PreflightStatus.QUEUED
+    assert look(known, preflight_id).status is TicketStatus.QUEUED
     assert must_claim(known).id == preflight_id
 
 
@@ -133,7 +133,7 @@ def test_answers_are_kept_for_a_day(known: Database) -> None:
     new = ask(known)
     with known.write() as session:
         preflights.tidy(session)
-    assert look(known, new).status is PreflightStatus.QUEUED
+    assert look(known, new).status is TicketStatus.QUEUED
     with pytest.raises(NotFound, match="kept for a day"):
         look(known, old)
 
@@ -219,7 +219,7 @@ def ring(yard: Yard, behaviour: Behaviour = Behaviour.WELL) -> int:
     return preflight_id
 
 
-def wait(yard: Yard, preflight_id: int, status: PreflightStatus) -> Preflight:
+def wait(yard: Yard, preflight_id: int, status: TicketStatus) -> Preflight:
     wait_until(
         lambda: look(yard.database, preflight_id).status is status,
         30,
@@ -238,7 +238,7 @@ def test_a_slot_answers_before_it_takes_a_job(yard: Yard) -> None:
     preflight_id = ring(yard)
     yard.open_gate(1)
     with yard.worker():
-        running = wait(yard, preflight_id, PreflightStatus.RUNNING)
+        running = wait(yard, preflight_id, TicketStatus.RUNNING)
         wait_until(
             lambda: (
                 look(yard.database, preflight_id).progress == {"doing": "Pretending", "share": 0.5}
@@ -248,7 +248,7 @@ def test_a_slot_answers_before_it_takes_a_job(yard: Yard) -> None:
         assert running.worker == "w1"
         assert yard.job(job_id).status is Status.QUEUED
         open_gate(yard)
-        done = wait(yard, preflight_id, PreflightStatus.DONE)
+        done = wait(yard, preflight_id, TicketStatus.DONE)
         assert done.report is not None
         assert done.report["largest_batch"] == 800
         Findings.model_validate(done.report)
@@ -271,7 +271,7 @@ def test_what_goes_wrong_is_an_answer_too(
     open_gate(yard)
     preflight_id = ring(yard, behaviour)
     with yard.worker():
-        failed = wait(yard, preflight_id, PreflightStatus.FAILED)
+        failed = wait(yard, preflight_id, TicketStatus.FAILED)
         assert failed.failure is not None
         assert failed.failure["kind"] == kind
         assert evidence in failed.failure["evidence"]
@@ -282,11 +282,11 @@ def test_what_goes_wrong_is_an_answer_too(
 def test_a_worker_that_stops_hands_the_question_on(yard: Yard) -> None:
     preflight_id = ring(yard)
     with yard.worker("w1"):
-        wait(yard, preflight_id, PreflightStatus.RUNNING)
-    assert look(yard.database, preflight_id).status is PreflightStatus.QUEUED
+        wait(yard, preflight_id, TicketStatus.RUNNING)
+    assert look(yard.database, preflight_id).status is TicketStatus.QUEUED
     open_gate(yard)
     with yard.worker("w2"):
-        assert wait(yard, preflight_id, PreflightStatus.DONE).worker == "w2"
+        assert wait(yard, preflight_id, TicketStatus.DONE).worker == "w2"
 
 
 @pytest.mark.usefixtures("no_process_left")
@@ -294,12 +294,12 @@ def test_a_lost_message_or_worker_is_no_lost_question(yard: Yard) -> None:
     preflight_id = ask(yard.database)  # nobody rings
     with yard.scheduler():
         with yard.worker("w1") as worker:
-            wait(yard, preflight_id, PreflightStatus.RUNNING)
+            wait(yard, preflight_id, TicketStatus.RUNNING)
             worker.kill()
             worker.wait()
         open_gate(yard)
         with yard.worker("w2"):
-            assert wait(yard, preflight_id, PreflightStatus.DONE).worker == "w2"
+            assert wait(yard, preflight_id, TicketStatus.DONE).worker == "w2"
 
 
 @pytest.mark.usefixtures("no_process_left")

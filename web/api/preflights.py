@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared import catalogue, preflights, waiting
 from shared.errors import QueueUnavailable
-from shared.models import Preflight, PreflightStatus
+from shared.models import Preflight, TicketStatus
 from shared.records import preflight_row
 from shared.spec import JobSubmission, parse_submission
 from shared.submit import check_fits
@@ -70,7 +70,7 @@ def forget(preflight_id: int) -> Any:
 
 def _answer(session: Session, preflight: Preflight) -> dict[str, Any]:
     sentence = None
-    if preflight.status is PreflightStatus.QUEUED:
+    if preflight.status is TicketStatus.QUEUED:
         yard = current_yard()
         sentence = waiting.explain_preflight(
             session,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from shared.models import Outcome, PreflightStatus, Status
+from shared.models import Outcome, Status, TicketStatus
 from shared.protocol import Findings
 from shared.spec import JobSpec
 from shared.spec.fields import SpecModel, spec_field
@@ -291,29 +291,6 @@ class WorkerRow(Answer):
     state: Literal["alive", "draining", "silent", "stopped"]
 
 
-class DatasetRow(Answer):
-    """A data set with its newest version."""
-
-    name: str
-    title: str
-    description: str
-    attribution: str
-    version: str
-    train_images: int
-    test_images: int
-    height: int
-    width: int
-    channels: int
-    classes: list[str]
-    created_at: AwareDatetime
-
-
-class DatasetDetail(DatasetRow):
-    """A data set with the content hashes of all its versions, newest first."""
-
-    versions: list[str]
-
-
 class ReachedRow(Answer):
     """What a preset came to on MNIST when it was measured."""
 
@@ -385,7 +362,7 @@ class Preflight(Answer):
     """A pre-flight: `report` once it is done, `failure` if the spec cannot be trained."""
 
     id: int
-    status: PreflightStatus
+    status: TicketStatus
     spec: JobSpec
     requested_at: AwareDatetime
     finished_at: AwareDatetime | None

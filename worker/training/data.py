@@ -1,6 +1,6 @@
 """The images and labels of a data folder, checked before anything trusts them.
 
-Owns reading the layout that `shared.datasets` writes. Arrays stay mapped to their files; what
+Owns reading what `shared.datasets.layout` lays out. Arrays stay mapped to their files; what
 goes to the device is decided elsewhere.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.datasets import DESCRIPTION
+from shared.datasets.layout import DESCRIPTION
 from worker.training.failures import bad_data
 
 Images = npt.NDArray[np.uint8]

@@ -15,12 +15,11 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
-from shared.datasets import materialise
 from shared.errors import FieldError, InvalidInput, TrainyardError
-from shared.protocol import Assignment, Event, Measure, Ready, Run
+from shared.protocol import Assignment, Event, Measure, Read, Ready, Run
 from shared.settings import Settings
 from shared.spec import JobSpec, validate
-from worker.training.channel import Channel, Commands
+from worker.channel import Channel, Commands
 from worker.training.narration import narrate
 
 EXIT_DONE = 0
@@ -88,7 +87,10 @@ def serve() -> int:
     if not commands.assignment_waits():
         _warm_up()
     channel.send(_ready(started))
-    return _carry_out(commands.wait_for_assignment(), channel, stop)
+    assignment = commands.wait_for_assignment()
+    if isinstance(assignment, Read):
+        raise TrainyardError("A trainer trains; `worker.importing` reads files.")
+    return _carry_out(assignment, channel, stop)
 
 
 def _carry_out(assignment: Assignment, channel: Channel, stop: threading.Event) -> NoReturn:
@@ -154,6 +156,8 @@ def _read_assignment(options: argparse.Namespace) -> Assignment:
         InvalidInput: the spec breaks a rule.
         TrainyardError: there is no such data set.
     """
+    from shared.datasets.cache import materialise
+
     spec = _read_spec(sys.stdin.buffer.read())
     cache = Settings().dataset_cache_dir
     dataset_dir = options.dataset_dir or materialise(spec.dataset.name, cache)

@@ -11,10 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from shared.datasets import ARRAYS, BUNDLED, DESCRIPTION, bundled, content_version, materialise
+from shared.datasets import bundled
+from shared.datasets.bundled import BUNDLED
+from shared.datasets.cache import materialise
+from shared.datasets.layout import ARRAYS, DESCRIPTION, content_version
 from shared.errors import NotFound, TrainyardError
 
 MNIST = BUNDLED["mnist"]
+CONTENT = MNIST.content
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +34,14 @@ def names_in(folder: Path) -> list[str]:
 
 
 def test_mnist_is_what_its_version_says() -> None:
-    assert content_version({name: MNIST.read(name) for name in ARRAYS}) == MNIST.version
+    assert content_version({name: MNIST.read(name) for name in ARRAYS}) == CONTENT.version
 
 
 def test_mnist_is_the_whole_of_mnist() -> None:
     x_train, y_train = MNIST.read("x_train"), MNIST.read("y_train")
     x_test, y_test = MNIST.read("x_test"), MNIST.read("y_test")
-    assert x_train.shape == (MNIST.train_images, *MNIST.image_shape) == (60_000, 28, 28, 1)
-    assert x_test.shape == (MNIST.test_images, *MNIST.image_shape) == (10_000, 28, 28, 1)
+    assert x_train.shape == (CONTENT.train_images, *CONTENT.image_shape) == (60_000, 28, 28, 1)
+    assert x_test.shape == (CONTENT.test_images, *CONTENT.image_shape) == (10_000, 28, 28, 1)
     # The class counts and the mean pixel that the literature gives for MNIST.
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(y_train).tolist() == counts
@@ -60,9 +64,9 @@ def test_a_materialised_set_can_be_mapped_and_names_its_classes(cache: Path) -> 
     assert (images.dtype, images.shape) == (np.uint8, (60_000, 28, 28, 1))
     assert (labels.dtype, labels.shape) == (np.int64, (60_000,))
     description = json.loads((folder / DESCRIPTION).read_text())
-    assert description["version"] == MNIST.version
+    assert description["version"] == CONTENT.version
     assert description["classes"] == list("0123456789")
-    assert folder == cache / "mnist" / MNIST.version[:16]
+    assert folder == cache / CONTENT.folder_name
 
 
 def test_a_complete_folder_is_not_written_again(cache: Path) -> None:
@@ -104,7 +108,7 @@ def test_an_array_of_another_shape_is_replaced(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
-    leftover = tmp_path / "mnist" / ".partial-dead"
+    leftover = tmp_path / f".partial-{CONTENT.folder_name}-dead"
     leftover.mkdir(parents=True)
     (leftover / "x_train.npy").write_bytes(b"half")
     materialise("mnist", tmp_path)
@@ -115,7 +119,7 @@ def test_processes_that_want_the_same_set_at_once_all_get_it(tmp_path: Path) -> 
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         folders = pool.starmap(materialise, [("mnist", tmp_path)] * 3)
     assert len(set(folders)) == 1
-    assert names_in(tmp_path / "mnist") == [".lock", MNIST.version[:16]]
+    assert names_in(tmp_path) == [f".{CONTENT.folder_name}.lock", CONTENT.folder_name]
 
 
 def test_an_unknown_set_is_named_with_the_known_ones(tmp_path: Path) -> None:
@@ -134,6 +138,6 @@ def test_damaged_content_is_refused_and_leaves_nothing(
         return values
 
     monkeypatch.setattr(bundled.BundledDataset, "read", damaged)
-    with pytest.raises(TrainyardError, match=MNIST.version):
+    with pytest.raises(TrainyardError, match=CONTENT.version):
         materialise("mnist", tmp_path)
-    assert names_in(tmp_path / "mnist") == [".lock"]
+    assert names_in(tmp_path) == [f".{CONTENT.folder_name}.lock"]

@@ -1,6 +1,6 @@
 // The fields of the form: what is typed in them, and which of them there are.
 
-export const form = document.querySelector("[data-job-form]");
+export const form = document.querySelector("[data-form]");
 
 /** The controls that count, top to bottom: not those of kinds that are not chosen. */
 export const controls = () => [...form.querySelectorAll("[data-path]")].filter((node) => !node.matches(":disabled"));

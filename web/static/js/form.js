@@ -118,6 +118,7 @@ form.addEventListener("input", (event) => {
   if (node.name === "preset") return applyPreset(node.value);
   if (node.hasAttribute("aria-invalid")) clearError(node);
   if (node.dataset.path?.endsWith(".kind")) showVariant(node);
+  if (node.dataset.path === "spec.dataset.name") write(form.querySelector('[data-path="spec.dataset.version"]'), null);
   showDependents();
   preview();
 });

@@ -45,7 +45,7 @@ export function showErrors(problem) {
   const items = problem.errors.length ? inOrder(problem.errors).map(showError) : [errorItem(null, problem.message)];
   const many = problem.errors.length;
   summary.querySelector("[data-error-title]").textContent =
-    many > 1 ? `${many} fields need another value` : many ? "One field needs another value" : "The job was not started";
+    many > 1 ? `${many} fields need another value` : many ? "One field needs another value" : summary.dataset.refused;
   summary.querySelector("ul").replaceChildren(...items);
   summary.hidden = false;
   const first = form.querySelector("[aria-invalid]");

@@ -13,7 +13,7 @@ import pytest
 from shared.protocol import Run, Stop, Stopped, parse_event
 from shared.spec import JobSpec
 from tests.waiting import wait_until
-from worker.training.channel import Channel, Commands
+from worker.channel import Channel, Commands
 
 RUN = Run(spec=JobSpec(), dataset_dir=Path("data"), work_dir=Path("work"))
 

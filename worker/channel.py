@@ -1,4 +1,4 @@
-"""The trainer's two pipes: events out, commands in.
+"""The two pipes of a program that works for a supervisor: events out, commands in.
 
 Owns the process's real standard output and input. Nothing else may write to that output: what
 libraries print to descriptor 1 ends in standard error, which is the job's log.
@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from shared.protocol import Assignment, Event, Stop, parse_command
+from shared.protocol import Assignment, Event, Read, Stop, parse_command
 
 
 class Channel:
@@ -63,14 +63,14 @@ class Commands:
         self._stream = stream
         self._stop = stop
         self._on_end = on_end
-        self._assignments: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
+        self._assignments: queue.SimpleQueue[Assignment | Read] = queue.SimpleQueue()
         threading.Thread(target=self._read, name="commands", daemon=True).start()
 
     def assignment_waits(self) -> bool:
         """Whether the assignment has been read already."""
         return not self._assignments.empty()
 
-    def wait_for_assignment(self) -> Assignment:
+    def wait_for_assignment(self) -> Assignment | Read:
         """Wait for the assignment."""
         return self._assignments.get()
 

@@ -1,0 +1,200 @@
+"""`trainyard datasets add`: sends files, follows the import, and shows what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.table import Table
+
+from shared.cli.errors import Refused
+from shared.cli.submission import parse_change
+from shared.cli.tables import make_console
+from shared.cli.text import clean
+
+if TYPE_CHECKING:
+    from shared.cli.client import Client
+
+_PAUSE_SECONDS = 0.4
+_OVER = ("done", "failed")
+_CHUNK_BYTES = 1 << 20
+_BAR_WIDTH = 28
+_MOST_CLASSES = 30
+_MARKS = {"ok": "ok", "note": "note", "warning": "WARNING"}
+
+
+@dataclass(frozen=True)
+class Sending:
+    """A file or folder to send.
+
+    Attributes:
+        path: where it lies; a folder goes as a zip.
+        part: `train` or `test`, if that was said.
+    """
+
+    path: Path
+    part: str | None
+
+    @property
+    def name(self) -> str:
+        """What it is called on the way."""
+        name = self.path.resolve().name
+        return f"{name}.zip" if self.path.is_dir() else name
+
+
+def body(
+    name: str,
+    *,
+    known: str | None,
+    title: str | None,
+    description: str,
+    attribution: str,
+    options: Sequence[str],
+) -> dict[str, Any]:
+    """Return the body of `POST /datasets`."""
+    return {
+        "name": name,
+        "known": known,
+        "title": title,
+        "description": description,
+        "attribution": attribution,
+        "options": dict(parse_change(option) for option in options),
+    }
+
+
+def gather(files: list[Path], *, train: list[Path], test: list[Path]) -> list[Sending]:
+    """Return what to send."""
+    parts = [(files, None), (train, "train"), (test, "test")]
+    return [Sending(path, part) for paths, part in parts for path in paths]
+
+
+def run(client: Client, body: dict[str, Any], files: list[Sending]) -> dict[str, Any]:
+    """Send the files and wait for the import's end, with bars on standard error.
+
+    Returns:
+        The import as the API shows it, `done` or `failed`.
+
+    Raises:
+        Unreachable, Refused: there is no answer, or a refusal.
+    """
+    begun = client.post("/datasets", body)
+    path = f"/imports/{begun['id']}"
+    try:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            console=make_console(stderr=True),
+            transient=True,
+        ) as bar:
+            for file in files:
+                _send(client, path, file, bar)
+        return _follow(client, path)
+    except BaseException:
+        with contextlib.suppress(Refused):
+            client.delete(path)
+        raise
+
+
+def _send(client: Client, path: str, file: Sending, bar: Progress) -> None:
+    with _as_file(file.path) as local:
+        task = bar.add_task(clean(file.name), total=local.stat().st_size)
+
+        def chunks() -> Iterator[bytes]:
+            with local.open("rb") as stream:
+                while chunk := stream.read(_CHUNK_BYTES):
+                    yield chunk
+                    bar.advance(task, len(chunk))
+
+        query = f"?part={file.part}" if file.part else ""
+        target = f"{path}/files/{quote(file.name, safe='')}{query}"
+        client.upload(target, chunks(), local.stat().st_size)
+
+
+@contextlib.contextmanager
+def _as_file(path: Path) -> Iterator[Path]:
+    """Give a file; for a folder a zip of it, which is gone after the block."""
+    if not path.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "folder.zip"
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+            for file in sorted(path.rglob("*")):
+                if file.is_file():
+                    archive.write(file, file.relative_to(path))
+        yield target
+
+
+def _follow(client: Client, path: str) -> dict[str, Any]:
+    answer = client.post(f"{path}/start", {})
+    columns = (TextColumn("{task.description}"), BarColumn())
+    with Progress(*columns, console=make_console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        while answer["status"] not in _OVER:
+            progress = answer["progress"] or {"doing": "A worker takes it", "share": 0.0}
+            words = clean(progress["doing"])
+            bar.update(task, description=words, completed=progress["share"])
+            time.sleep(_PAUSE_SECONDS)
+            answer = client.get(path)
+    return dict(answer)
+
+
+def show(done: dict[str, Any], detail: dict[str, Any] | None, url: str) -> None:
+    """Print an import that is over, and what it made."""
+    if failure := done["failure"]:
+        print(clean(failure["evidence"]), file=sys.stderr)
+        print(clean(failure["suggestion"]), file=sys.stderr)
+        return
+    assert detail is not None
+    report = done["report"]
+    for note in report["notes"]:
+        print(clean(note))
+    if report["known"]:
+        print(f"{detail['name']} had this content before: it is its version still.")
+    if report["others"]:
+        print(f"The same content as {', '.join(report['others'])}.")
+    show_dataset(detail, url)
+
+
+def show_dataset(detail: dict[str, Any], url: str) -> None:
+    """Print a data set with its classes and findings."""
+    console = make_console()
+    shape = f"{detail['height']} x {detail['width']} x {detail['channels']}"
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("data set", f"{clean(detail['title'])} ({detail['name']})")
+    facts.add_row("version", detail["version"][:16])
+    facts.add_row("images", f"{detail['train_images']:,} train, {detail['test_images']:,} test")
+    facts.add_row("shape", f"{shape}, 0 to 255")
+    facts.add_row("page", f"{url}/datasets/{detail['name']}")
+    console.print(facts)
+    if (report := detail["report"]) is None:
+        return
+    console.print(_balance(report["classes"]))
+    for finding in report["findings"]:
+        print(f"{_MARKS[finding['level']]}: {clean(finding['sentence'])}")
+
+
+def _balance(classes: list[dict[str, Any]]) -> Table:
+    """Return the class balance as bars."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("Class")
+    table.add_column("")
+    table.add_column("Train", justify="right")
+    table.add_column("Test", justify="right")
+    most = max(row["train"] for row in classes)
+    for row in classes[:_MOST_CLASSES]:
+        bar = "█" * max(1, round(_BAR_WIDTH * row["train"] / most)) if row["train"] else ""
+        table.add_row(clean(row["name"]), bar, f"{row['train']:,}", f"{row['test']:,}")
+    if len(classes) > _MOST_CLASSES:
+        table.add_row(f"and {len(classes) - _MOST_CLASSES} more", "", "", "")
+    return table

@@ -1,0 +1,82 @@
+"""Single images and labels of a version, straight from its files: by their place, without NumPy.
+
+All files are `.npy` of our own making: a header, then rows of equal length. So a row is a range of
+bytes, which any store can read without the rest.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from shared.artifacts import ArtifactStore
+
+_LABEL_BYTES = 8
+_ORDER_BYTES = 4
+_HEADER_START = 10
+
+
+@dataclass(frozen=True)
+class VersionFiles:
+    """The files of a version.
+
+    Attributes:
+        store: where they lie.
+        path: their folder in it.
+        images: number of images, by part.
+        image_bytes: bytes of an image.
+        class_counts: number of images, by part and label.
+    """
+
+    store: ArtifactStore
+    path: str
+    images: dict[str, int]
+    image_bytes: int
+    class_counts: dict[str, list[int]]
+
+    def pixels(self, part: str, rows: Sequence[int]) -> list[bytes]:
+        """Return images, each its pixels in C order [H, W, C]."""
+        return self._read(f"x_{part}", rows, self.image_bytes)
+
+    def labels(self, part: str, rows: Sequence[int]) -> list[int]:
+        """Return labels."""
+        return [_integer(raw, "<q") for raw in self._read(f"y_{part}", rows, _LABEL_BYTES)]
+
+    def mean_images(self, most: int) -> list[bytes]:
+        """Return the mean training image of each class, of the first `most`, as `pixels` does."""
+        classes = len(self.class_counts["train"])
+        return self._read("means", range(min(classes, most)), self.image_bytes)
+
+    def draw(self, part: str, count: int, seed: int, label: int | None = None) -> list[int]:
+        """Return different rows at random, at most as many as there are.
+
+        Args:
+            part: `train` or `test`.
+            count: how many.
+            seed: another one, another draw.
+            label: only images of this class.
+        """
+        dice = random.Random(seed)
+        if label is None:
+            total = self.images[part]
+            return dice.sample(range(total), min(count, total))
+        starts = [0, *accumulate(self.class_counts[part])]
+        own = range(starts[label], starts[label + 1])
+        places = dice.sample(own, min(count, len(own)))
+        return [_integer(raw, "<i") for raw in self._read(f"order_{part}", places, _ORDER_BYTES)]
+
+    def _read(self, array: str, rows: Sequence[int], row_bytes: int) -> list[bytes]:
+        if not rows:
+            return []
+        path = f"{self.path}/{array}.npy"
+        (head,) = self.store.ranges(path, [(0, _HEADER_START)])
+        start = _HEADER_START + _integer(head[8:], "<H")
+        places = [start + row * row_bytes for row in rows]
+        return self.store.ranges(path, [(place, place + row_bytes) for place in places])
+
+
+def _integer(raw: bytes, code: str) -> int:
+    return int(struct.unpack(code, raw)[0])

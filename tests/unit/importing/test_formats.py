@@ -1,0 +1,72 @@
+"""Which reader a file gets, and the files that none may touch."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from tests.sent_files import (
+    archive,
+    digits,
+    npz,
+    picture,
+    pixel_names,
+    read_files,
+    refusal,
+    table,
+)
+
+DATA = digits(30)
+
+
+def test_tables_in_a_zip_are_read_as_kaggle_sends_them(tmp_path: Path) -> None:
+    members = [
+        ("train.csv", table(DATA, header=pixel_names(DATA))),
+        ("sample_submission.csv", b"ImageId,Label\n1,0\n"),
+    ]
+    reading = read_files(tmp_path, {"digit-recognizer.zip": archive(members)})
+    assert reading.done.train_images == 24
+
+
+def test_files_of_several_formats_are_refused(tmp_path: Path) -> None:
+    files = {"a.csv": table(DATA), "b.npz": npz(x=DATA["x"], y=DATA["y"])}
+    words = refusal(tmp_path, files)
+    assert words == "a.csv: All files must be of one format. Received: a.csv: csv, b.npz: npz."
+
+
+def test_the_name_does_not_matter(tmp_path: Path) -> None:
+    as_csv = read_files(tmp_path, {"data": table(DATA)}).done.version
+    as_npz = read_files(tmp_path, {"data.csv": npz(x=DATA["x"], y=DATA["y"])}).done.version
+    assert as_csv == as_npz
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (pickle.dumps({"weights": [1, 2]}), "Pickles can run programs. Received: a pickle."),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "Received: HDF5."),
+        (b"PAR1" + bytes(100), "Received: Parquet."),
+        (
+            archive([("data.pkl", b"\x80"), ("model.pt", b"x")]),
+            "Models and pickles are not read",
+        ),
+        (
+            archive([("config.json", b"{}"), ("model.weights.h5", b"x")]),
+            "Models and pickles are not read",
+        ),
+        (picture(DATA["x"][0]), "Pictures must come in a zip"),
+        (b"\x7fELF\x02\x01\x01\x00" + bytes(100), "Received: bytes 7f 45 4c 46"),
+        (b"", "A file must not be empty"),
+    ],
+)
+def test_models_pickles_and_programs_are_refused_by_name(
+    content: bytes, words: str, tmp_path: Path
+) -> None:
+    assert words in refusal(tmp_path, {"model.npz": content})
+
+
+def test_names_from_elsewhere_are_shown_without_control_characters(tmp_path: Path) -> None:
+    words = refusal(tmp_path, {"bad\x1b[31m\n.csv": b"1,2\n"})
+    assert words.startswith("bad\ufffd[31m\ufffd.csv: ")

@@ -1,0 +1,187 @@
+"""Zips of pictures: classes and parts from folders, sizes, colours, and what must not be read."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.sent_files import archive, digits, limits, picture, read_files, refusal
+
+IMAGES = digits(12, side=12)["x"]
+COLOUR = digits(12, side=12, channels=3)["x"]
+
+
+def folders(images: npt.NDArray[np.uint8] = IMAGES, prefix: str = "") -> list[tuple[str, bytes]]:
+    """Return pictures in two folders, cats and dogs by turns."""
+    return [
+        (f"{prefix}{('cat', 'dog')[place % 2]}/{place:03}.png", picture(image))
+        for place, image in enumerate(images)
+    ]
+
+
+@pytest.mark.parametrize("prefix", ["", "pets/", "a/b/"])
+def test_a_folder_is_a_class(prefix: str, tmp_path: Path) -> None:
+    reading = read_files(tmp_path, {"pets.zip": archive(folders(prefix=prefix))})
+    assert reading.done.classes == ["cat", "dog"]
+    assert (reading.done.height, reading.done.width, reading.done.channels) == (12, 12, 1)
+    images, labels = reading.both
+    for image, label in zip(images, labels, strict=True):
+        place = int(np.flatnonzero((image == IMAGES).all(axis=(1, 2, 3)))[0])
+        assert label == place % 2
+
+
+def test_folders_train_and_test_are_the_parts(tmp_path: Path) -> None:
+    members = [*folders(IMAGES[:8], "pets/train/"), *folders(IMAGES[8:], "pets/test/")]
+    reading = read_files(tmp_path, {"pets.zip": archive(members)})
+    assert (reading.done.train_images, reading.done.test_images) == (8, 4)
+    stray = [*members, ("pets/cat/x.png", picture(IMAGES[0]))]
+    words = refusal(tmp_path, {"pets.zip": archive(stray)})
+    assert "every picture must lie in one of the two" in words
+
+
+def test_a_zip_for_each_part(tmp_path: Path) -> None:
+    files = {"a.zip": archive(folders(IMAGES[:8])), "b.zip": archive(folders(IMAGES[8:]))}
+    reading = read_files(tmp_path, files, parts={"a.zip": "train", "b.zip": "test"})
+    assert (reading.done.train_images, reading.done.test_images) == (8, 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending"), [("PNG", "png"), ("JPEG", "jpg"), ("JPEG", "JPEG"), ("WEBP", "webp")]
+)
+def test_kinds_of_pictures(kind: str, ending: str, tmp_path: Path) -> None:
+    flat = np.full((12, 12, 3), [200, 100, 50], np.uint8)
+    members = [(f"{name}/1.{ending}", picture(flat, kind)) for name in ("a", "b")] * 2
+    members = [(f"{place}{name}", content) for place, (name, content) in enumerate(members)]
+    named = [(f"{'ab'[place % 2]}/{place}.{ending}", c) for place, (_, c) in enumerate(members)]
+    reading = read_files(tmp_path, {"a.zip": archive(named)}, test_fraction=0.5)
+    assert np.abs(reading.arrays["x_train"].astype(int) - [200, 100, 50]).max() <= 3
+
+
+def test_grey_and_colour_are_told_apart_or_chosen(tmp_path: Path) -> None:
+    mixed = [*folders(IMAGES), ("cat/colour.png", picture(COLOUR[0]))]
+    assert read_files(tmp_path, {"a.zip": archive(folders(COLOUR))}).done.channels == 3
+    assert read_files(tmp_path, {"a.zip": archive(mixed)}).done.channels == 3
+    grey = read_files(tmp_path, {"a.zip": archive(folders(COLOUR))}, colour="grey")
+    assert grey.done.channels == 1
+
+
+def test_pictures_of_several_sizes_are_brought_to_one(tmp_path: Path) -> None:
+    members = [*folders(), ("cat/large.png", picture(np.zeros((300, 400), np.uint8)))]
+    reading = read_files(tmp_path, {"a.zip": archive(members)})
+    assert (reading.done.height, reading.done.width) == (64, 64)
+    assert "The pictures have 2 sizes; all are brought to 64 x 64 pixels" in reading.done.notes[0]
+    chosen = read_files(tmp_path, {"a.zip": archive(members)}, height=20, width=30)
+    assert (chosen.done.height, chosen.done.width) == (20, 30)
+    side = read_files(tmp_path, {"a.zip": archive(members)}, height=24)
+    assert (side.done.height, side.done.width) == (24, 24)
+
+
+def test_pictures_larger_than_what_is_trained_on_are_brought_down(tmp_path: Path) -> None:
+    large = np.zeros((4, 300, 300, 1), np.uint8)
+    reading = read_files(tmp_path, {"a.zip": archive(folders(large))}, test_fraction=0.5)
+    assert (reading.done.height, reading.done.width) == (64, 64)
+
+
+def test_transparent_parts_become_white_and_pictures_stand_upright(tmp_path: Path) -> None:
+    clear = np.zeros((12, 12, 4), np.uint8)
+    members = [(f"{'ab'[place % 2]}/{place}.png", picture(clear)) for place in range(4)]
+    reading = read_files(tmp_path, {"a.zip": archive(members)}, test_fraction=0.5)
+    assert (reading.arrays["x_train"] == 255).all()
+    from PIL import Image
+
+    half = np.zeros((12, 12, 3), np.uint8)
+    half[:6] = 255  # white on top; turned by what its header says, white on the right
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    content = picture(half, "JPEG", exif=turned, quality=100)
+    members = [(f"{'ab'[place % 2]}/{place}.jpg", content) for place in range(4)]
+    upright = read_files(tmp_path, {"b.zip": archive(members)}, test_fraction=0.5)
+    assert upright.arrays["x_train"][0, :, :4].max() < 30
+    assert upright.arrays["x_train"][0, :, 8:].min() > 225
+
+
+def test_sixteen_bits_a_pixel_become_eight(tmp_path: Path) -> None:
+    deep = [picture(np.full((12, 12), value, np.uint16)) for value in (0x8000, 0x4000)] * 2
+    members = [(f"{'ab'[place % 2]}/{place}.png", content) for place, content in enumerate(deep)]
+    reading = read_files(tmp_path, {"a.zip": archive(members)}, test_fraction=0.5)
+    assert set(np.unique(reading.arrays["x_train"])) == {0x80, 0x40}
+
+
+def test_what_systems_leave_in_archives_is_no_class(tmp_path: Path) -> None:
+    members = [
+        *folders(),
+        ("__MACOSX/cat/._000.png", b"x"),
+        ("cat/.DS_Store", b"x"),
+        (".hidden/1.png", b"x"),
+        ("readme.txt", b"about"),
+    ]
+    reading = read_files(tmp_path, {"a.zip": archive(members)})
+    assert reading.done.classes == ["cat", "dog"]
+    assert reading.done.notes[0] == "a.zip: 1 files are no pictures and are left out."
+
+
+def link(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        (("../../cat/evil.png", b"x"), "must not lead out of it. Received: ../../cat/evil.png."),
+        (("/etc/cron.d/evil.png", b"x"), "must not lead out of it"),
+        (("cat\\..\\evil.png", b"x"), "must not lead out of it"),
+        (("C:/cat/evil.png", b"x"), "must not lead out of it"),
+        ((link("cat/evil.png"), b"/etc/passwd"), "files, not links. Received: cat/evil.png."),
+    ],
+)
+def test_members_that_lead_elsewhere_are_refused(
+    member: tuple[str | zipfile.ZipInfo, bytes], words: str, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.parent.iterdir())
+    assert words in refusal(tmp_path, {"a.zip": archive([*folders(), member])})
+    assert sorted(tmp_path.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([("cat/1.png", b"not a picture")], "must be a whole PNG, JPEG or WebP"),
+        ([("cat/1.png", picture(IMAGES[0])[:-60])], "must be a whole PNG, JPEG or WebP"),
+        ([("cat/1.png", b"GIF89a" + bytes(50))], "must be a whole PNG, JPEG or WebP"),
+        ([("loose.png", picture(IMAGES[0]))], "must lie in a folder that is called like its class"),
+        ([("cat/1.png", picture(IMAGES[0]))], "There must be at least two classes"),
+        ([("readme.txt", b"x")], "An archive must hold pictures, arrays, tables or IDX files"),
+    ],
+)
+def test_what_are_no_pictures_of_classes_is_refused(
+    members: list[tuple[str, bytes]], words: str, tmp_path: Path
+) -> None:
+    assert words in refusal(tmp_path, {"a.zip": archive(members)})
+
+
+def test_bombs_are_refused(tmp_path: Path) -> None:
+    huge = picture(np.zeros((4000, 4000), np.uint8))  # 16 million pixels in 16 kB
+    members = [("cat/1.png", huge), ("dog/1.png", huge)]
+    words = refusal(tmp_path, {"a.zip": archive(members)}, within=limits(picture_pixels=15_999_999))
+    assert "may have at most 15,999,999 pixels. Received: 4,000 x 4,000." in words
+    many = refusal(tmp_path, {"a.zip": archive(folders())}, within=limits(archive_members=11))
+    assert many == "a.zip: An archive may have at most 11 files. Received: 12."
+    zeros = [("cat/1.png", bytes(100 << 20))]
+    grown = refusal(tmp_path, {"a.zip": archive(zeros)}, within=limits(archive_ratio=100))
+    assert "An archive may grow 100 times at most when it is unpacked" in grown
+
+
+def test_a_member_that_lies_about_its_length_is_stopped(tmp_path: Path) -> None:
+    content = bytearray(archive([("cat/1.png", bytes(100 << 20))]))
+    size = (100 << 20).to_bytes(4, "little")
+    assert content.count(size) == 2  # once before the member, once in the table of contents
+    lying = bytes(content.replace(size, (1000).to_bytes(4, "little")))
+    words = refusal(tmp_path, {"a.zip": lying}, within=limits(archive_ratio=100))
+    assert words.startswith("a.zip: cat/1.png:")

@@ -1,0 +1,369 @@
+"""CSV: as the tutorial and Kaggle have it, as others have it, and as it must not be."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import strategies as st
+
+from shared.datasets.bundled import BUNDLED
+from tests.sent_files import digits, limits, pixel_names, read_files, refusal, table, zipped
+
+
+def test_the_tutorials_two_files_become_the_bundled_mnist(tmp_path: Path) -> None:
+    mnist = BUNDLED["mnist"]
+    files = {}
+    for part, count in (("train", 60_000), ("test", 10_000)):
+        rows = np.c_[mnist.read(f"y_{part}"), mnist.read(f"x_{part}").reshape(count, -1)]
+        files[f"mnist_{part}.csv"] = pd.DataFrame(rows).to_csv(index=False, header=False).encode()
+    reading = read_files(tmp_path, files)
+    assert reading.done.version == mnist.content.version
+    assert tuple(reading.done.classes) == mnist.content.classes
+    assert reading.done.notes == []
+    assert reading.shares == sorted(reading.shares)
+    assert reading.shares[-1] == 1.0
+
+
+@pytest.mark.parametrize("label_at", [0, 20, 64])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_header_names_the_label_wherever_it_stands(
+    label_at: int, packed: bool, tmp_path: Path
+) -> None:
+    data = digits(30)
+    content = table(data, header=pixel_names(data), label_at=label_at)
+    reading = read_files(tmp_path, {"train.csv": zipped(content) if packed else content})
+    images, labels = reading.both
+    order = np.lexsort((images[:, 1, 1, 0], images[:, 0, 0, 0]))
+    expected = np.lexsort((data["x"][:, 1, 1, 0], data["x"][:, 0, 0, 0]))
+    assert (images[order] == data["x"][expected]).all()
+    assert (labels[order] == data["y"][expected]).all()
+
+
+def test_one_file_is_split_with_every_class_in_its_share(tmp_path: Path) -> None:
+    data = digits(300)
+    data["y"] = np.repeat([0, 1, 2], [200, 90, 10])
+    first = read_files(tmp_path, {"a.csv": table(data)}, test_fraction=0.1)
+    assert np.bincount(first.arrays["y_test"]).tolist() == [20, 9, 1]
+    assert np.bincount(first.arrays["y_train"]).tolist() == [180, 81, 9]
+    assert "30 of 300 images are held back" in first.done.notes[0]
+    again = read_files(tmp_path, {"b.csv": table(data)}, test_fraction=0.1)
+    other = read_files(tmp_path, {"a.csv": table(data)}, test_fraction=0.1, seed=1)
+    assert again.done.version == first.done.version != other.done.version
+
+
+def test_kaggles_test_file_without_labels_is_left_out(tmp_path: Path) -> None:
+    data = digits(30)
+    unlabelled = pd.DataFrame(data["x"].reshape(30, -1), columns=pixel_names(data))
+    files = {
+        "train.csv": table(data, header=pixel_names(data)),
+        "test.csv": unlabelled.to_csv(index=False).encode(),
+        "sample_submission.csv": b"ImageId,Label\n1,0\n2,0\n",
+    }
+    reading = read_files(tmp_path, files)
+    assert len(reading.both[0]) == 30
+    assert "test.csv has no labels and is left out." in reading.done.notes
+    assert "sample_submission.csv has 2 columns, no images, and is left out." in reading.done.notes
+
+
+def test_labels_may_be_names_with_and_without_header(tmp_path: Path) -> None:
+    data, names = digits(30), ["owl", "cat", "dog"]
+    for header in (None, pixel_names(data)):
+        reading = read_files(tmp_path, {"a.csv": table(data, names=names, header=header)})
+        assert reading.done.classes == ["cat", "dog", "owl"]
+        images, labels = reading.both
+        place = int(np.flatnonzero((images == data["x"][0]).all(axis=(1, 2, 3)))[0])
+        assert reading.done.classes[labels[place]] == "owl"
+
+
+def test_labels_may_be_any_numbers_and_are_put_in_order(tmp_path: Path) -> None:
+    data = digits(30)
+    content = table(data, names=["10", "9", "-1"])
+    assert read_files(tmp_path, {"a.csv": content}).done.classes == ["-1", "9", "10"]
+
+
+def test_classes_can_be_named(tmp_path: Path) -> None:
+    content = table(digits(30))
+    reading = read_files(tmp_path, {"a.csv": content}, class_names=["a", "b", "c"])
+    assert reading.done.classes == ["a", "b", "c"]
+    assert reading.done.version != read_files(tmp_path, {"a.csv": content}).done.version
+    words = refusal(tmp_path, {"a.csv": content}, class_names=["a", "b"])
+    assert (
+        words == "a.csv: The class names must be 3 different ones, one a class. Received: 2: a, b."
+    )
+
+
+def test_a_column_of_row_numbers_is_no_pixel(tmp_path: Path) -> None:
+    data = digits(30)
+    frame = pd.DataFrame(data["x"].reshape(30, -1), columns=pixel_names(data))
+    frame["label"] = data["y"]
+    reading = read_files(tmp_path, {"a.csv": frame.to_csv().encode()})  # pandas writes its index
+    assert (reading.done.height, reading.done.width) == (8, 8)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_other_delimiters_are_found_out(delimiter: str, tmp_path: Path) -> None:
+    content = table(digits(30)).replace(b",", delimiter.encode())
+    assert read_files(tmp_path, {"a.csv": content}).done.train_images == 24
+
+
+def test_line_ends_marks_and_blank_lines_do_not_matter(tmp_path: Path) -> None:
+    content = table(digits(30))
+    plain = read_files(tmp_path, {"a.csv": content}).done.version
+    odd = b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n") + b"\r\n\r\n"
+    assert read_files(tmp_path, {"a.csv": odd}).done.version == plain
+
+
+def test_colour_and_other_shapes(tmp_path: Path) -> None:
+    colour = digits(30, channels=3)
+    reading = read_files(tmp_path, {"a.csv": table(colour)})
+    assert reading.arrays["x_train"].shape == (24, 8, 8, 3)
+    planes = {"x": colour["x"].transpose(0, 3, 1, 2), "y": colour["y"]}
+    same = read_files(tmp_path, {"a.csv": table(planes)}, channels_first=True)
+    assert same.done.version == reading.done.version
+    wide = {"x": digits(30, side=16)["x"][:, :8], "y": colour["y"]}
+    shaped = read_files(tmp_path, {"a.csv": table(wide)}, height=8, width=16)
+    assert shaped.arrays["x_train"].shape == (24, 8, 16, 1)
+    turned = {"x": wide["x"].transpose(0, 2, 1, 3), "y": wide["y"]}
+    back = read_files(tmp_path, {"a.csv": table(turned)}, height=16, width=8, transpose=True)
+    assert back.done.version == shaped.done.version
+
+
+def test_pixels_from_0_to_1(tmp_path: Path) -> None:
+    data = digits(30)
+
+    def scale(rows: list[list[Any]]) -> None:
+        for row in rows:
+            row[1:] = [value / 255 for value in row[1:]]
+
+    content = table(data, change=scale)
+    reading = read_files(tmp_path, {"a.csv": content}, pixel_range="unit")
+    assert reading.done.version == read_files(tmp_path, {"a.csv": table(data)}).done.version
+    assert "choose that pixel range" in refusal(tmp_path, {"a.csv": content})
+
+
+def put(row: int, column: int, value: Any) -> Any:
+    def change(rows: list[list[Any]]) -> None:
+        rows[row][column] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("value", "received"),
+    [
+        (256, "256"),
+        (-1, "-1"),
+        ("dark", "dark"),
+        ("", "nothing"),
+        ("12.5", "12.5"),
+        ("nan", "nan"),
+        ("inf", "inf"),
+        ("0x10", "0x10"),
+        ("True", "True"),
+        ("1e400", "inf"),
+    ],
+)
+def test_a_wrong_pixel_is_named_by_row_column_value_and_rule(
+    value: Any, received: str, tmp_path: Path
+) -> None:
+    data = digits(30)
+    content = table(data, header=pixel_names(data), change=put(16, 5, value))
+    words = refusal(tmp_path, {"bad.csv": content})
+    rule = "A pixel must be a whole number from 0 to 255."
+    assert words.lower() == f"bad.csv, row 17, column pixel4: {rule} received: {received}.".lower()
+
+
+def test_a_column_of_truth_values_is_no_pixel(tmp_path: Path) -> None:
+    def change(rows: list[list[Any]]) -> None:
+        for row in rows:
+            row[3] = "True"
+
+    words = refusal(tmp_path, {"a.csv": table(digits(30), change=change)})
+    assert words.startswith("a.csv, row 1, column 4: A pixel must be")
+
+
+def test_a_wrong_pixel_far_down_has_its_own_row(tmp_path: Path) -> None:
+    data = digits(3000, side=60)  # more than one chunk of parsing
+    words = refusal(tmp_path, {"a.csv": table(data, change=put(2999, 3600, 300))})
+    assert words.startswith("a.csv, row 3,000, column 3601:")
+
+
+@pytest.mark.parametrize("value", ["", "  ", "\x07bell", "x" * 101])
+def test_a_label_that_is_none_is_named(value: str, tmp_path: Path) -> None:
+    words = refusal(tmp_path, {"a.csv": table(digits(30), change=put(4, 0, value))})
+    assert words.startswith("a.csv, row 5, column 1: A label must be a whole number or a name")
+
+
+def test_rows_of_another_length_are_named(tmp_path: Path) -> None:
+    longer = table(digits(30), change=lambda rows: rows[9].append(1))
+    words = refusal(tmp_path, {"a.csv": longer})
+    assert words == "a.csv, row 10: Every row must have 65 columns as the first line. Received: 66."
+    shorter = table(digits(30), change=lambda rows: rows[9].pop())
+    assert refusal(tmp_path, {"a.csv": shorter}).startswith("a.csv, row 10, column 65: A pixel")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "A file must not be empty"),
+        (b"\n\n", "A file must not be empty"),
+        (b"label,a,b\n", "must make an image"),
+        (b"1,2,3\n4,5,6\n", "must make an image"),
+        (b"\xff\xfe1\x002\x00", "must be a CSV"),
+        (b"\xe9t\xe9,1,2\n", "must be text in UTF-8"),
+        (b'"never closed,1,2\n', "must make an image"),
+    ],
+)
+def test_what_is_no_table_of_images_is_refused(content: bytes, words: str, tmp_path: Path) -> None:
+    assert words in refusal(tmp_path, {"a.csv": content})
+
+
+def test_a_header_without_rows_is_refused(tmp_path: Path) -> None:
+    header = ",".join(["label", *pixel_names(digits(1))]).encode()
+    assert refusal(tmp_path, {"a.csv": header + b"\n"}) == (
+        "a.csv: A table must have rows. Received: none."
+    )
+
+
+def test_a_table_without_labels_is_refused(tmp_path: Path) -> None:
+    data = digits(30)
+    frame = pd.DataFrame(data["x"].reshape(30, -1), columns=pixel_names(data))
+    words = refusal(tmp_path, {"a.csv": frame.to_csv(index=False).encode()})
+    assert "A table needs a column of labels" in words
+    named = frame.assign(kind=data["y"]).to_csv(index=False).encode()
+    assert "A table needs a column of labels" in refusal(tmp_path, {"a.csv": named})
+    assert read_files(tmp_path, {"a.csv": named}, label_column="kind").done.train_images == 24
+    assert read_files(tmp_path, {"a.csv": named}, label_column="65").done.train_images == 24
+    wrong = refusal(tmp_path, {"a.csv": named}, label_column="colour")
+    assert "The label column must be one of the 65: pixel0, pixel1" in wrong
+
+
+def test_too_many_rows_columns_and_classes_are_refused(tmp_path: Path) -> None:
+    content = table(digits(30))
+    few = refusal(tmp_path, {"a.csv": content}, within=limits(dataset_images=29))
+    assert few == "a.csv: A data set may have at most 29 images. Received: at least 30."
+    wide = refusal(tmp_path, {"a.csv": content}, within=limits(dataset_columns=64))
+    assert wide == "a.csv: A table may have at most 64 columns. Received: 65."
+    classes = refusal(tmp_path, {"a.csv": content}, within=limits(dataset_classes=2))
+    assert classes.startswith("a.csv, row 3, column 1: There may be at most 2 classes")
+    size = refusal(tmp_path, {"a.csv": content}, within=limits(dataset_bytes=30 * 64 - 1))
+    assert "may take at most 1,919 bytes" in size
+
+
+def test_one_class_alone_is_refused(tmp_path: Path) -> None:
+    data = digits(30, classes=1)
+    assert refusal(tmp_path, {"a.csv": table(data)}) == (
+        "a.csv: There must be at least two classes. Received: 0."
+    )
+
+
+def test_the_parts_of_two_files_must_be_clear(tmp_path: Path) -> None:
+    files = {"a.csv": table(digits(30)), "b.csv": table(digits(12))}
+    both = read_files(tmp_path, files, parts={"a.csv": "train", "b.csv": "test"})
+    assert (both.done.train_images, both.done.test_images) == (30, 12)
+    assert "what is for training" in refusal(tmp_path, files, parts={"b.csv": "test"})
+    alone = refusal(tmp_path, {"test.csv": files["a.csv"]})
+    assert alone == "test.csv: There must be images to train on. Received: test images alone."
+    joined = read_files(tmp_path, files)
+    assert joined.done.train_images + joined.done.test_images == 42
+
+
+def test_a_class_that_is_only_tested_is_refused(tmp_path: Path) -> None:
+    files = {"train.csv": table(digits(30, classes=2)), "test.csv": table(digits(30))}
+    words = refusal(tmp_path, files)
+    assert "Every class needs images to train on, not only to test with. Received: 2." in words
+
+
+def test_parts_of_different_shapes_are_refused(tmp_path: Path) -> None:
+    files = {"train.csv": table(digits(30)), "test.csv": table(digits(30, side=9))}
+    words = refusal(tmp_path, files)
+    assert "All images must have the same shape" in words
+    assert "8 x 8" in words
+    assert "9 x 9" in words
+
+
+# --- against pandas -----------------------------------------------------------------------------
+
+_NUMBERS = st.integers(0, 255).map(str)
+_SPELLINGS = st.one_of(
+    _NUMBERS,
+    _NUMBERS.map(lambda text: f"{text}.0"),
+    _NUMBERS.map(lambda text: f" {text}"),
+    _NUMBERS.map(lambda text: f'"{text}"'),
+    _NUMBERS.map(lambda text: f"{text}e0"),
+    _NUMBERS.map(lambda text: f"0{text}"),
+)
+_ODDITIES = st.sampled_from(["", "x", "-1", "256", "1.5", "nan", "1e3", "NA", "inf", "--1"])
+_LABELS = st.sampled_from(["0", "1", "7", "cat", "NA", "null", "3.0"])
+
+
+@hypothesis.given(
+    rows=st.lists(
+        st.tuples(_LABELS, st.lists(_SPELLINGS, min_size=64, max_size=64)), min_size=6, max_size=12
+    ),
+    oddity=st.none() | st.tuples(st.integers(0, 5), st.integers(0, 63), _ODDITIES),
+    label_at=st.integers(0, 64),
+    header=st.booleans(),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+@hypothesis.settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+def test_what_is_read_is_what_pandas_reads(
+    rows: list[tuple[str, list[str]]],
+    oddity: tuple[int, int, str] | None,
+    label_at: int,
+    header: bool,
+    end: str,
+    tmp_path: Path,
+) -> None:
+    hypothesis.assume(len({label.split(".")[0] for label, _ in rows}) > 1)
+    if oddity is not None:
+        rows[oddity[0]][1][oddity[1]] = oddity[2]
+    lines = []
+    if header:
+        names = [f"p{index}" for index in range(64)]
+        names.insert(label_at, "label")
+        lines.append(",".join(names))
+    for label, pixels in rows:
+        cells = list(pixels)
+        cells.insert(label_at, label)
+        lines.append(",".join(cells))
+    text = end.join([*lines, ""])
+
+    frame = pd.read_csv(io.StringIO(text), header=0 if header else None, dtype=str, na_filter=False)
+    column = frame.columns[label_at]
+    values = frame.drop(columns=column).apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    sound = np.isfinite(values) & (values >= 0) & (values <= 255) & (values == np.floor(values))
+
+    options: dict[str, Any] = {
+        "label_column": str(label_at + 1),
+        "header": "present" if header else "absent",
+    }
+    if not sound.all():
+        row, place = np.unravel_index(np.argmin(sound), sound.shape)
+        words = refusal(tmp_path, {"a.csv": text.encode()}, **options)
+        name = frame.columns.drop(column)[int(place)]
+        shown = name if header else int(name) + 1
+        assert words.startswith(f"a.csv, row {row + 1}, column {shown}: A pixel must be")
+        return
+    reading = read_files(tmp_path, {"a.csv": text.encode()}, **options, test_fraction=0.4)
+    images, labels = reading.both
+    found = sorted(
+        (reading.done.classes[label], image.reshape(-1).tolist())
+        for label, image in zip(labels, images, strict=True)
+    )
+    expected = sorted(
+        (str(label).removesuffix(".0"), row.astype(int).tolist())
+        for label, row in zip(frame[column], values, strict=True)
+    )
+    assert found == expected

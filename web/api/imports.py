@@ -1,0 +1,134 @@
+"""Imports: files that are sent, one request each, and what becomes of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response, request
+from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
+
+from shared import imports
+from shared.datasets.known import complete
+from shared.errors import InvalidInput
+from shared.records import import_row
+from shared.spec.dataset_import import DatasetImport
+from shared.spec.job import validate
+from web.actor import current_actor
+from web.api import dataset_schemas, schemas
+from web.api.blueprint import Operation, Parameter, bp, documented
+from web.api.bodies import read_json
+from web.yard import current_yard
+
+_IMPORT = "/imports/<int(max=9223372036854775807):import_id>"
+_CHUNK_BYTES = 1 << 18
+_RECENT = 50
+_FILE_NAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,255}")
+_PARTS = ("train", "test")
+
+
+@bp.post("/datasets")
+@documented(
+    Operation(
+        "Begin to import a data set, or a new version of one",
+        dataset_schemas.Import,
+        status=202,
+        body=DatasetImport,
+        errors=(409, 422),
+    )
+)
+def begin_import() -> Any:
+    """Begin an import; then send its files, and start it."""
+    asked = complete(validate(DatasetImport, read_json()))
+    with current_yard().database.write() as session:
+        row = imports.begin(session, asked, actor=current_actor())
+        body = import_row(row)
+    return body, HTTPStatus.ACCEPTED, {"Location": f"{bp.url_prefix}/imports/{row.id}"}
+
+
+@bp.put(f"{_IMPORT}/files/<name>")
+@documented(
+    Operation(
+        "Send a file, as it is",
+        dataset_schemas.Import,
+        parameters=(
+            Parameter(
+                "part",
+                "What its images are for, if its name does not say so.",
+                {"type": "string", "enum": list(_PARTS)},
+            ),
+        ),
+        errors=(404, 409, 411, 422),
+    )
+)
+def send_file(import_id: int, name: str) -> Any:
+    """Take the body as a file of the import; the same name again replaces it."""
+    yard = current_yard()
+    part = request.args.get("part")
+    if part is not None and part not in _PARTS:
+        raise InvalidInput.of("part", "Must be train or test.", part)
+    if not _FILE_NAME.fullmatch(name) or name in (".", ".."):
+        raise InvalidInput.of("name", "Must be a file's name of at most 255 characters.", name)
+    with yard.database.read() as session:
+        imports.require_uploading(imports.get(session, import_id))
+    most = yard.settings.max_upload_bytes
+    if request.content_length is None and not request.environ.get("wsgi.input_terminated"):
+        raise LengthRequired
+    if (request.content_length or 0) > most:
+        raise RequestEntityTooLarge(f"A file may have at most {most:,} bytes.")
+    request.max_content_length = most
+    # A path of our own making: the name that was sent is data, never a path.
+    path = f"{imports.folder(import_id)}/{name.encode().hex()[:200]}"
+    size, sha256 = yard.artifacts.receive(_chunks(), path)
+    file = {"name": name, "part": part, "bytes": size, "sha256": sha256, "path": path}
+    with yard.database.write() as session:
+        return import_row(imports.add_file(session, import_id, file))
+
+
+@bp.post(f"{_IMPORT}/start")
+@documented(
+    Operation(
+        "Say that all files are there", dataset_schemas.Import, status=202, errors=(404, 409, 422)
+    )
+)
+def start_import(import_id: int) -> Any:
+    """Queue the import; a worker takes it within a second or two."""
+    read_json(default={})
+    with current_yard().database.write() as session:
+        body = import_row(imports.start(session, import_id))
+    return body, HTTPStatus.ACCEPTED
+
+
+@bp.get("/imports")
+@documented(Operation("List imports, newest first", schemas.Listing[dataset_schemas.Import]))
+def list_imports() -> Any:
+    """Return the newest imports."""
+    with current_yard().database.read() as session:
+        items = [import_row(row) for row in imports.recent(session, _RECENT)]
+    return {"items": items, "next_cursor": None}
+
+
+@bp.get(_IMPORT)
+@documented(Operation("Look at an import", dataset_schemas.Import, errors=(404,)))
+def look_at_import(import_id: int) -> Any:
+    """Return how far it is, or what came of it; kept for a month."""
+    with current_yard().database.read() as session:
+        return import_row(imports.get(session, import_id))
+
+
+@bp.delete(_IMPORT)
+@documented(Operation("Forget an import; it stops if it runs", None, status=204, errors=(404,)))
+def forget_import(import_id: int) -> Any:
+    """Forget an import and delete the files that were sent; a version that it made stays."""
+    yard = current_yard()
+    with yard.database.write() as session:
+        imports.delete(session, import_id)
+    yard.artifacts.delete(imports.folder(import_id))
+    return Response(status=HTTPStatus.NO_CONTENT)
+
+
+def _chunks() -> Iterator[bytes]:
+    while chunk := request.stream.read(_CHUNK_BYTES):
+        yield chunk

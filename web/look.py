@@ -1,0 +1,209 @@
+"""The page of a data set: what was found in a version, laid out to be looked at.
+
+Owns what the page shows and how much of it. Reads single images from the version's files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import url_for
+from sqlalchemy.orm import Session
+
+from shared import catalogue
+from shared.datasets.report import ClassCount, Finding, Report, Twins
+from shared.datasets.rows import VersionFiles
+from shared.models import Dataset, DatasetVersion
+from shared.records import dataset_row
+from web import versions
+from web.yard import Yard
+
+SAMPLES = 48
+# Larger images are fetched one by one when they come into view, and kept by the browser.
+_INLINE_BYTES = 4096
+_SHOWN_TWINS = 12
+_SHOWN_EMPTY = 12
+_SHOWN_MEANS = 60
+_CARD_SAMPLES = 10
+_HISTOGRAM_WIDTH, _HISTOGRAM_HEIGHT = 320, 84
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as a page shows it.
+
+    Attributes:
+        source: what goes into `src`.
+        caption: the class's name.
+        row: counts from 0; None for a mean.
+        part: `train` or `test`.
+    """
+
+    source: str
+    caption: str
+    row: int | None = None
+    part: str = "train"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two equal images, and what is wrong with that."""
+
+    first: Picture
+    second: Picture
+    words: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A class's images: shares of the largest class's, in per cent."""
+
+    label: int
+    row: ClassCount
+    train: float
+    test: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the page shows."""
+
+    dataset: dict[str, Any]
+    version: DatasetVersion
+    versions: list[DatasetVersion]
+    report: Report
+    bars: list[Bar]
+    samples: list[Picture]
+    means: list[Picture]
+    pairs: list[Pair]
+    empty: list[Picture]
+
+    @classmethod
+    def load(cls, session: Session, yard: Yard, name: str, wanted: str | None) -> Look:
+        """Read a version.
+
+        Raises:
+            NotFound: there is no such data set or version.
+        """
+        dataset, version = catalogue.find(session, name, wanted)
+        album = Album(yard, dataset, version)
+        report = album.report
+        return cls(
+            dataset=dataset_row(dataset, version),
+            version=version,
+            versions=catalogue.versions(session, dataset),
+            report=report,
+            bars=_bars(report.classes),
+            samples=album.draw("train", SAMPLES, seed=0),
+            means=album.means(_SHOWN_MEANS),
+            pairs=[album.pair(twins) for twins in report.repeats.examples[:_SHOWN_TWINS]],
+            empty=[
+                *album.pictures("train", report.train.near_empty_rows[:_SHOWN_EMPTY]),
+                *album.pictures("test", report.test.near_empty_rows[:_SHOWN_EMPTY]),
+            ][:_SHOWN_EMPTY],
+        )
+
+    @property
+    def verdict(self) -> Finding:
+        """The finding about the balance of the classes."""
+        return next(one for one in self.report.findings if one.sentence.startswith("The classes"))
+
+    @property
+    def histogram(self) -> str:
+        """The brightness of the training pixels, as an SVG path; heights by square root."""
+        counts = self.report.train.histogram
+        most = max(counts) ** 0.5
+        width = _HISTOGRAM_WIDTH / len(counts)
+        steps = [f"M0 {_HISTOGRAM_HEIGHT}"]
+        for place, count in enumerate(counts):
+            top = round(_HISTOGRAM_HEIGHT * (1 - count**0.5 / most), 1)
+            steps.append(f"L{place * width:g} {top} L{(place + 1) * width:g} {top}")
+        return " ".join([*steps, f"L{_HISTOGRAM_WIDTH} {_HISTOGRAM_HEIGHT} Z"])
+
+    @property
+    def labels_are_numbers(self) -> bool:
+        """Whether the classes are called by whole numbers."""
+        return all(row.name.lstrip("-").isdecimal() for row in self.report.classes)
+
+
+class Album:
+    """Pictures of one version.
+
+    Args:
+        yard: for the files.
+        dataset: whose version it is.
+        version: the version.
+    """
+
+    def __init__(self, yard: Yard, dataset: Dataset, version: DatasetVersion) -> None:
+        self._dataset = dataset
+        self._version = version
+        self._files: VersionFiles = versions.files_of(yard, version)
+        self.report = versions.report_of(version)
+
+    def draw(self, part: str, count: int, *, seed: int, label: int | None = None) -> list[Picture]:
+        """Return pictures of random images."""
+        return self.pictures(part, self._files.draw(part, count, seed, label))
+
+    def pictures(self, part: str, rows: Sequence[int]) -> list[Picture]:
+        """Return pictures of some rows."""
+        labels = self._files.labels(part, rows)
+        names = self._version.classes
+        return [
+            Picture(source, names[label], row, part)
+            for source, label, row in zip(self._sources(part, rows), labels, rows, strict=True)
+        ]
+
+    def means(self, most: int) -> list[Picture]:
+        """Return the mean images of the first classes."""
+        most = min(most, max(1, _INLINE_BYTES * _SHOWN_MEANS // self._version.image_bytes))
+        sources = versions.pictures(self._version, self._files.mean_images(most))
+        names = self._version.classes[: len(sources)]
+        return [Picture(source, name) for source, name in zip(sources, names, strict=True)]
+
+    def pair(self, twins: Twins) -> Pair:
+        """Return two equal images side by side."""
+        (first,) = self.pictures(twins.part, [twins.row])
+        (second,) = self.pictures(twins.of_part, [twins.of_row])
+        words = "Twice"
+        if twins.label != twins.of_label:
+            words = "Two labels"
+        elif twins.part != twins.of_part:
+            words = "In train and test"
+        return Pair(first, second, words)
+
+    def _sources(self, part: str, rows: Sequence[int]) -> list[str]:
+        version = self._version
+        if version.image_bytes <= _INLINE_BYTES:
+            return versions.pictures(version, self._files.pixels(part, rows))
+        return [
+            url_for(
+                "api.image",
+                name=self._dataset.name,
+                part=part,
+                row=row,
+                version=version.version,
+            )
+            for row in rows
+        ]
+
+
+def card(yard: Yard, dataset: Dataset, version: DatasetVersion) -> dict[str, Any]:
+    """Return what the list of data sets shows of one: its row, some images, its worst finding."""
+    album = Album(yard, dataset, version)
+    worst = next((one for one in album.report.findings if one.level != "ok"), None)
+    return dataset_row(dataset, version) | {
+        "samples": album.draw("train", _CARD_SAMPLES, seed=1),
+        "worst": worst,
+        "bars": _bars(album.report.classes),
+    }
+
+
+def _bars(classes: list[ClassCount]) -> list[Bar]:
+    most = max(max(row.train, row.test) for row in classes)
+    return [
+        Bar(label, row, round(100 * row.train / most, 2), round(100 * row.test / most, 2))
+        for label, row in enumerate(classes)
+    ]

@@ -1,0 +1,182 @@
+// The form of an import: files by drop or choice, what they are for, sending, and what comes of it.
+import { toast } from "./common.js";
+import { collect, form } from "./fields.js";
+import { fileSize } from "./format.js";
+import { Problem, post } from "./http.js";
+import { clearError, clearErrors, showErrors } from "./problems.js";
+import { follow, forget, sendFile } from "./upload.js";
+
+const input = form.querySelector("[data-files]");
+const list = form.querySelector("[data-sent]");
+const state = form.querySelector("[data-state]");
+const failure = form.querySelector("[data-failure]");
+const submit = form.querySelector("[data-submit]");
+const name = form.querySelector('[data-path="name"]');
+const WORDS = { train: /(^|[^a-z])train(ing)?([^a-z]|$)/i, test: /(^|[^a-z])(test(ing)?|t10k)([^a-z]|$)/i };
+
+let files = []; // {file, part}
+let named = Boolean(name.value); // whether a person has named the data set
+let running = null; // {abort, path}
+
+// --- the files --------------------------------------------------------------------------------
+
+const partOf = (file) => Object.keys(WORDS).find((part) => WORDS[part].test(file.name)) ?? "";
+
+function add(chosen) {
+  const fresh = [...chosen].filter((file) => !files.some((other) => other.file.name === file.name));
+  files.push(...fresh.map((file) => ({ file, part: partOf(file) })));
+  form.querySelector("#files-error").hidden = true;
+  failure.hidden = true;
+  if (!named && files.length) name.value = nameFrom(files[0].file.name);
+  draw();
+}
+
+/** A data set's name from a file's: `Flowers_train.csv.gz` is `flowers`. */
+function nameFrom(text) {
+  const bare = text.toLowerCase().replace(/\..*$/, "").replace(/(^|[-_ ])(train|training|test|t10k|images?|labels?|idx\d|ubyte)(?=[-_ ]|$)/g, "");
+  return bare.replace(/[^a-z0-9]+/g, "_").replace(/^_+|_+$/g, "").slice(0, 63) || "dataset";
+}
+
+function draw() {
+  list.replaceChildren(...files.map(({ file, part }, index) => {
+    const item = document.createElement("li");
+    const label = document.createElement("span");
+    label.className = "wrap-anywhere";
+    label.textContent = file.name;
+    const size = document.createElement("span");
+    size.className = "muted number";
+    size.textContent = fileSize(file.size);
+    const select = document.createElement("select");
+    select.setAttribute("aria-label", `What ${file.name} is for`);
+    for (const [value, words] of [["", "As the file says"], ["train", "Training"], ["test", "Testing"]]) select.add(new Option(words, value, false, value === part));
+    select.addEventListener("change", () => (files[index].part = select.value));
+    const remove = document.createElement("button");
+    remove.type = "button";
+    remove.className = "button button-small";
+    remove.textContent = "Remove";
+    remove.setAttribute("aria-label", `Remove ${file.name}`);
+    remove.addEventListener("click", () => {
+      files.splice(index, 1);
+      draw();
+    });
+    item.append(label, size, select, remove);
+    return item;
+  }));
+}
+
+input.addEventListener("change", () => {
+  add(input.files);
+  input.value = ""; // the same file can be chosen again
+});
+
+const drop = form.querySelector("[data-drop]");
+for (const kind of ["dragenter", "dragover"]) {
+  drop.addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.add("is-over");
+  });
+}
+for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("is-over"));
+drop.addEventListener("drop", (event) => {
+  event.preventDefault();
+  add(event.dataTransfer.files);
+});
+
+// --- sending ----------------------------------------------------------------------------------
+
+function show(words, share) {
+  state.hidden = false;
+  state.querySelector("[data-doing]").textContent = words;
+  state.querySelector("[data-bar]").value = share;
+}
+
+function finish() {
+  running = null;
+  state.hidden = true;
+  submit.removeAttribute("aria-disabled");
+}
+
+const known = () => form.querySelector('[name="known"]:checked')?.value ?? null;
+
+async function start() {
+  if (running) return;
+  clearErrors();
+  failure.hidden = true;
+  const abort = new AbortController();
+  running = { abort, path: null };
+  submit.setAttribute("aria-disabled", "true");
+  try {
+    if (!files.length && !known()) throw new Problem(422, { errors: [{ field: "", rule: "Choose files, or a public data set." }] });
+    show("Asking the server", 0);
+    const begun = await post("/api/v1/datasets", { ...collect(), known: known() });
+    running.path = `/api/v1/imports/${begun.id}`;
+    await sendAll(running.path, abort.signal);
+    const over = await follow(running.path, show, abort.signal);
+    if (over.status === "done") return arrive(over);
+    showFailure(over.failure);
+    finish();
+  } catch (error) {
+    const path = running?.path;
+    finish();
+    if (path) forget(path);
+    if (error.name === "AbortError") return;
+    if (!(error instanceof Problem)) throw error;
+    if (error.status === 422 || error.status === 400) showErrors(error);
+    else toast(error.message, { bad: true });
+  }
+}
+
+async function sendAll(path, signal) {
+  const total = files.reduce((sum, { file }) => sum + file.size, 0);
+  let before = 0;
+  for (const { file, part } of files) {
+    const words = `Sending ${file.name}`;
+    show(words, total ? before / total : 0);
+    await sendFile(path, file, part, (sent) => show(words, (before + sent) / total), signal);
+    before += file.size;
+  }
+}
+
+function arrive({ name: dataset, report }) {
+  const words = [...report.notes];
+  if (report.known) words.push("This content was there before; it is the newest version again.");
+  if (report.others.length) words.push(`The same content as ${report.others.join(", ")}.`);
+  if (words.length) sessionStorage.setItem("warning", words.join(" "));
+  location.assign(`/datasets/${encodeURIComponent(dataset)}`);
+}
+
+function showFailure({ evidence, suggestion, faults }) {
+  const rows = faults.map((fault) => {
+    const row = document.createElement("tr");
+    for (const text of [fault.file, fault.row?.toLocaleString("en") ?? "–", fault.column ?? "–", fault.value ?? "–", fault.rule]) {
+      row.insertCell().textContent = text;
+    }
+    return row;
+  });
+  failure.querySelector("[data-faults]").hidden = !rows.length;
+  failure.querySelector("tbody").replaceChildren(...rows);
+  const line = failure.querySelector("[data-evidence]");
+  line.hidden = rows.length > 0;
+  line.textContent = evidence;
+  failure.querySelector("[data-suggestion]").textContent = suggestion;
+  failure.hidden = false;
+  failure.focus({ preventScroll: true });
+  failure.scrollIntoView({ block: "center" });
+}
+
+form.querySelector("[data-stop]").addEventListener("click", () => running?.abort.abort());
+addEventListener("beforeunload", (event) => {
+  if (running && !state.hidden && !running.path) return;
+  if (running && state.querySelector("[data-doing]").textContent.startsWith("Sending")) event.preventDefault();
+});
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  start();
+});
+form.addEventListener("input", (event) => {
+  const node = event.target;
+  if (node.hasAttribute("aria-invalid")) clearError(node);
+  if (node === name) named = Boolean(name.value);
+  if (node.name !== "known" || named) return;
+  name.value = node.value;
+});

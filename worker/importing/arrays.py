@@ -1,0 +1,303 @@
+"""NumPy's files: `.npz`, as Keras and MedMNIST publish, or some `.npy`.
+
+Arrays are found by their names, in the usual spellings. They are read a stretch at a time from the
+packed file; a header that promises more than there is, or an array of objects, is refused before
+anything of it is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.datasets.report import Part
+from shared.limits import Limits
+from shared.spec.dataset_import import LARGEST_SIDE, ImportOptions
+from worker.importing.build import Chunk
+from worker.importing.faults import bad
+from worker.importing.labels import LabelBook
+from worker.importing.sources import Source, buffered, member, members, open_zip, part_of
+from worker.importing.tables import shape_of, to_images
+
+_STRETCH_BYTES = 16 << 20
+_LONGEST_HEADER = 10_000
+_LONGEST_ROW_BYTES = LARGEST_SIDE * LARGEST_SIDE * 4 * 8
+_LABEL_WORDS = frozenset({"y", "label", "labels", "lab", "labs", "target", "targets"})
+_IMAGE_WORDS = frozenset({"x", "image", "images", "img", "imgs", "data", "pixels"})
+_VALIDATION_WORDS = frozenset({"val", "valid", "validation"})
+_KINDS = "biufUS"
+
+
+@dataclass(frozen=True)
+class _Array:
+    """An array that can be read: its place, name, kind and shape."""
+
+    source: Source
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran: bool
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return int(self.dtype.itemsize * np.prod(self.shape[1:], dtype=np.int64))
+
+    def stretches(self, limits: Limits) -> Iterator[npt.NDArray[Any]]:
+        """Yield the array in stretches of rows."""
+        with self.source.open(limits) as stream, buffered(stream) as file:
+            _read_header(file, self.source)
+            if self.fortran:
+                yield self._whole(file, limits)
+                return
+            rows = max(1, _STRETCH_BYTES // max(1, self.row_bytes))
+            for start in range(0, self.shape[0], rows):
+                count = min(rows, self.shape[0] - start)
+                data = _exactly(file, count * self.row_bytes, self.source)
+                yield np.frombuffer(data, self.dtype).reshape(count, *self.shape[1:])
+
+    def _whole(self, file: BinaryIO, limits: Limits) -> npt.NDArray[Any]:
+        """Read an array that lies column by column, which only works at once."""
+        size = self.shape[0] * self.row_bytes
+        if size > limits.memory_bytes // 4:
+            rule = "A large array must lie row by row: save np.ascontiguousarray(array)."
+            raise bad(self.source.name, rule, f"{size:,} bytes in Fortran's order")
+        data = _exactly(file, size, self.source)
+        return np.ascontiguousarray(np.frombuffer(data, self.dtype).reshape(self.shape, order="F"))
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Images and their labels."""
+
+    part: Part | None
+    images: _Array
+    labels: _Array
+
+
+def read_arrays(
+    sources: list[Source],
+    options: ImportOptions,
+    limits: Limits,
+    book: LabelBook,
+    notes: list[str],
+) -> Iterator[Chunk]:
+    """Read the images of some `.npz` or `.npy` files; arguments and errors as in `tables`."""
+    with contextlib.ExitStack() as stack:
+        arrays = [array for source in sources for array in _inspect(source, limits, stack)]
+        yield from _read(_pair(arrays, sources[0].name), options, limits, book, notes)
+
+
+def _read(
+    pairs: list[_Pair],
+    options: ImportOptions,
+    limits: Limits,
+    book: LabelBook,
+    notes: list[str],
+) -> Iterator[Chunk]:
+    if any(_VALIDATION_WORDS & _words(pair.images.name) for pair in pairs):
+        notes.append("The validation images join the training images; jobs hold back their own.")
+    total = sum(pair.images.shape[0] for pair in pairs)
+    done = 0
+    for pair in pairs:
+        unit = _is_unit(pair.images, options, limits)
+        labels = _labels(pair, limits)
+        codes = book.encode(labels, file=pair.labels.source.name, first_row=0)
+        start = 0
+        for stretch in pair.images.stretches(limits):
+            images = _to_images(stretch, pair.images, options, unit=unit, first_row=start)
+            stop = start + len(images)
+            share = (done + stop) / total
+            yield Chunk(pair.images.source.name, pair.part, images, codes[start:stop], share)
+            start = stop
+        done += start
+
+
+def _inspect(source: Source, limits: Limits, stack: contextlib.ExitStack) -> list[_Array]:
+    """Return the arrays of a file, their headers read and checked."""
+    if source.head(limits, 4) != b"PK\x03\x04":
+        return [_describe(source, PurePosixPath(source.name).stem, limits)]
+    archive = stack.enter_context(open_zip(source))
+    return [
+        _describe(member(source, archive, entry), entry.filename.removesuffix(".npy"), limits)
+        for entry in members(source, limits)
+        if entry.filename.endswith(".npy")
+    ]
+
+
+def _describe(source: Source, name: str, limits: Limits) -> _Array:
+    with source.open(limits) as stream, buffered(stream) as file:
+        shape, fortran, dtype = _read_header(file, source)
+    if dtype.kind not in _KINDS:
+        rule = "Arrays must hold numbers or texts; objects are pickles, which can run programs."
+        raise bad(source.name, rule, f"dtype {dtype}")
+    size = int(dtype.itemsize * np.prod(shape, dtype=object))
+    if not all(length >= 0 for length in shape) or size > limits.dataset_bytes * 8:
+        rule = f"An array may take at most {limits.dataset_bytes * 8:,} bytes."
+        raise bad(source.name, rule, f"shape {shape} of {dtype}")
+    array = _Array(source, name, dtype, shape, fortran)
+    if not shape or not 1 <= shape[0] <= limits.dataset_images:
+        rule = f"A data set may have 1 to {limits.dataset_images:,} images."
+        raise bad(source.name, rule, f"shape {shape}")
+    if array.row_bytes > _LONGEST_ROW_BYTES:
+        rule = f"Images may have at most {LARGEST_SIDE} pixels a side."
+        raise bad(source.name, rule, f"shape {shape} of {dtype}")
+    return array
+
+
+def _read_header(file: BinaryIO, source: Source) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    try:
+        version = np.lib.format.read_magic(file)
+        readers = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        read = readers.get(version, np.lib.format.read_array_header_2_0)
+        shape, fortran, dtype = read(file, max_header_size=_LONGEST_HEADER)
+    except (ValueError, TypeError, EOFError) as error:
+        words = " ".join(str(error).split("\n", maxsplit=1)[0].split())
+        raise bad(source.name, "It must be an array in NumPy's format.", words) from error
+    return shape, fortran, dtype
+
+
+def _words(name: str) -> set[str]:
+    return set(re.split(r"[^a-z]+", name.lower()))
+
+
+def _pair(arrays: Sequence[_Array], file: str) -> list[_Pair]:
+    """Put images and labels together, by their names.
+
+    Raises:
+        BadFile: it is not clear which belong together, or their numbers differ.
+    """
+    images = [array for array in arrays if len(array.shape) > 1 and not _is_labels(array)]
+    labels = [array for array in arrays if _is_labels(array)]
+    found = ", ".join(f"{array.name} {array.shape}" for array in arrays) or "no array"
+    rule = (
+        "There must be images and labels, such as x_train, y_train, x_test and y_test, or "
+        "train_images and train_labels, or x and y."
+    )
+    if not images or len(images) != len(labels):
+        raise bad(file, rule, found)
+    pairs = []
+    for own in images:
+        key = _key(own)
+        partner = [other for other in labels if _key(other) == key]
+        if len(images) == 1:
+            partner = labels
+        if len(partner) != 1:
+            raise bad(file, rule, found)
+        if own.shape[0] != partner[0].shape[0]:
+            counts = f"{own.name}: {own.shape[0]:,}, {partner[0].name}: {partner[0].shape[0]:,}"
+            raise bad(file, "There must be as many labels as images.", counts)
+        pairs.append(_Pair(_part(own), own, partner[0]))
+    return pairs
+
+
+def _is_labels(array: _Array) -> bool:
+    flat = len(array.shape) == 1 or (len(array.shape) == 2 and array.shape[1] == 1)
+    words = _words(array.name) | _words(PurePosixPath(array.source.name.split(": ")[0]).stem)
+    if words & _LABEL_WORDS and not _words(array.name) & _IMAGE_WORDS:
+        return True
+    return flat
+
+
+def _key(array: _Array) -> str:
+    """Return what is left of a name without the words for images and labels."""
+    file = array.source.name.split(": ")[0]
+    words = _words(f"{PurePosixPath(file).stem} {array.name}") - _LABEL_WORDS - _IMAGE_WORDS
+    return " ".join(sorted(words - {"", "arr"}))
+
+
+def _part(array: _Array) -> Part | None:
+    return part_of(array.name) or array.source.part or part_of(array.source.name)
+
+
+def _is_unit(array: _Array, options: ImportOptions, limits: Limits) -> bool:
+    """Whether the pixels go from 0 to 1; for real numbers that takes a look at all of them."""
+    if options.pixel_range != "auto":
+        return options.pixel_range == "unit"
+    if array.dtype.kind == "b":
+        return True
+    if array.dtype.kind != "f":
+        return False
+    return all(stretch.max(initial=0) <= 1 for stretch in array.stretches(limits))
+
+
+def _labels(pair: _Pair, limits: Limits) -> npt.NDArray[Any]:
+    array = pair.labels
+    if len(array.shape) > 1 and array.shape[1:] != (1,):
+        rule = "Labels must be one number or name an image, not a row of several (one-hot)."
+        raise bad(array.source.name, rule, f"{array.name} of shape {array.shape}")
+    if array.dtype.kind == "b":
+        raise bad(array.source.name, "Labels must be numbers or names.", f"dtype {array.dtype}")
+    parts = [stretch.reshape(-1) for stretch in array.stretches(limits)]
+    values = np.concatenate(parts) if parts else np.empty(0, array.dtype)
+    if array.dtype.kind == "S":
+        return np.char.decode(values, "utf-8", errors="replace").astype(object)
+    return values.astype(object) if array.dtype.kind == "U" else values
+
+
+def _to_images(
+    values: npt.NDArray[Any],
+    array: _Array,
+    options: ImportOptions,
+    *,
+    unit: bool,
+    first_row: int,
+) -> npt.NDArray[np.uint8]:
+    file = array.source.name
+    if values.dtype.kind in "US":
+        raise bad(file, "Images must be numbers.", f"{array.name} of dtype {array.dtype}")
+    if values.dtype != np.uint8:
+        highest = 1 if unit else 255
+        good = (values >= 0) & (values <= highest)
+        if not unit and values.dtype.kind == "f":
+            good &= values == np.floor(values)
+        if not good.all():
+            place = np.unravel_index(int(np.argmin(good)), good.shape)
+            kind = "number from 0 to 1" if unit else "whole number from 0 to 255"
+            rule = f"A pixel of {array.name} must be a {kind}."
+            raise bad(file, rule, values[place], row=first_row + int(place[0]))
+        values = np.rint(values.astype(np.float64) * 255) if unit else values
+        values = values.astype(np.uint8)
+    elif unit:
+        values = np.minimum(values, 1) * np.uint8(255)
+    return _shape(values, array, options)
+
+
+def _shape(
+    values: npt.NDArray[np.uint8], array: _Array, options: ImportOptions
+) -> npt.NDArray[np.uint8]:
+    """Return pixels as [N, H, W, C], from rows, planes or images."""
+    flat = values.reshape(len(values), -1)
+    if values.ndim == 2:
+        shape = shape_of(flat.shape[1], options)
+        if shape is None:
+            rule = "The pixels of a row must make an image of the height and width in the options."
+            raise bad(array.source.name, rule, f"{array.name} of shape {array.shape}")
+        return to_images(flat, shape, options)
+    if values.ndim == 3:
+        return to_images(flat, (*values.shape[1:], 1), options)
+    if values.ndim == 4:
+        planes = values.shape[1] in (1, 3) and values.shape[3] not in (1, 3)
+        if planes or (options.channels_first and values.shape[1] in (1, 3)):
+            values = values.transpose(0, 2, 3, 1)
+        return values.transpose(0, 2, 1, 3) if options.transpose else values
+    rule = "Images must be [N, pixels], [N, H, W], [N, H, W, C] or [N, C, H, W]."
+    raise bad(array.source.name, rule, f"{array.name} of shape {array.shape}")
+
+
+def _exactly(file: BinaryIO, count: int, source: Source) -> bytes:
+    data = file.read(count)
+    if len(data) != count:
+        rule = "An array must be as long as its header says."
+        raise bad(source.name, rule, f"{count - len(data):,} bytes too few")
+    return data

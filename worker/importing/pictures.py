@@ -1,0 +1,200 @@
+"""A zip of pictures, a folder a class: `cat/1.png`, or `train/cat/1.png` and `test/cat/7.png`.
+
+PNG, JPEG and WebP, of any size: all are brought to one. What decides is looked up in the files'
+headers first, so that the pixels are decoded once. Source of the decoders: Pillow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from shared.datasets.report import Part
+from shared.limits import Limits
+from shared.spec.dataset_import import LARGEST_SIDE, SMALLEST_SIDE, ImportOptions
+from worker.importing.build import Chunk
+from worker.importing.faults import BadFile, bad
+from worker.importing.labels import LabelBook
+from worker.importing.sources import Source, member, members, open_zip, part_of
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+
+_FORMATS = ("PNG", "JPEG", "WEBP")
+_CHUNK_BYTES = 16 << 20
+_GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "F"})
+# What pictures of different sizes are brought to unless one is asked for.
+_USUAL_SIDE = 64
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture in an archive, and what its path says."""
+
+    source: Source
+    part: Part | None
+    class_name: str
+
+
+def read_pictures(
+    sources: list[Source],
+    options: ImportOptions,
+    limits: Limits,
+    book: LabelBook,
+    notes: list[str],
+) -> Iterator[Chunk]:
+    """Read the pictures of some archives; arguments and errors as in `tables`."""
+    with contextlib.ExitStack() as stack:
+        archives = [stack.enter_context(open_zip(source)) for source in sources]
+        pictures = [
+            picture
+            for source, archive in zip(sources, archives, strict=True)
+            for picture in _list(source, archive, limits, notes)
+        ]
+        height, width, grey = _decide(pictures, options, limits, notes)
+        at_once = max(1, _CHUNK_BYTES // (height * width * (1 if grey else 3)))
+        for start, stretch in _stretches(pictures, at_once):
+            images = np.stack([_pixels(one, limits, height, width, grey=grey) for one in stretch])
+            names = np.array([picture.class_name for picture in stretch], dtype=object)
+            file = stretch[0].source.name
+            codes = book.encode(names, file=file)
+            share = (start + len(stretch)) / len(pictures)
+            yield Chunk(file.split(": ")[0], stretch[0].part, images, codes, share)
+
+
+def _stretches(pictures: list[_Picture], at_once: int) -> Iterator[tuple[int, list[_Picture]]]:
+    """Yield pictures of the same part, some at once, with the place of the first."""
+    start = 0
+    while start < len(pictures):
+        part = pictures[start].part
+        stretch = [one for one in pictures[start : start + at_once] if one.part == part]
+        # Sorted by part, so that those of another one come behind.
+        yield start, stretch
+        start += len(stretch)
+
+
+def _list(
+    source: Source, archive: zipfile.ZipFile, limits: Limits, notes: list[str]
+) -> list[_Picture]:
+    """Return an archive's pictures by part, class and name.
+
+    Raises:
+        BadFile: a picture lies in no folder of a class, or there is none.
+    """
+    entries = members(source, limits)
+    own = [entry for entry in entries if entry.filename.lower().endswith(ENDINGS)]
+    if not own:
+        rule = "An archive of pictures must hold PNG, JPEG or WebP, a folder a class."
+        raise bad(source.name, rule, f"{len(entries):,} other files")
+    if others := len(entries) - len(own):
+        notes.append(f"{source.name}: {others:,} files are no pictures and are left out.")
+    depth = _shared_depth([PurePosixPath(entry.filename).parts[:-1] for entry in own])
+    found = []
+    for entry in own:
+        folders = list(PurePosixPath(entry.filename).parts[depth:-1])
+        part = part_of(folders[0]) if len(folders) > 1 else None
+        if part is not None:
+            folders.pop(0)
+        if not folders:
+            rule = "A picture must lie in a folder that is called like its class."
+            raise bad(source.name, rule, entry.filename)
+        found.append(_Picture(member(source, archive, entry), part or source.part, folders[0]))
+    if len({picture.part for picture in found}) > 1 and any(one.part is None for one in found):
+        stray = next(one for one in found if one.part is None)
+        rule = "If there is a folder `train` or `test`, every picture must lie in one of the two."
+        raise bad(stray.source.name, rule)
+    return sorted(found, key=lambda one: (one.part or "", one.class_name, one.source.name))
+
+
+def _shared_depth(folders: list[tuple[str, ...]]) -> int:
+    """Return how many folders at the top hold everything, the class's own not counted."""
+    depth = 0
+    while all(len(parts) > depth + 1 for parts in folders):
+        if len({parts[depth] for parts in folders}) > 1 or part_of(folders[0][depth]):
+            break
+        depth += 1
+    return depth
+
+
+def _decide(
+    pictures: list[_Picture], options: ImportOptions, limits: Limits, notes: list[str]
+) -> tuple[int, int, bool]:
+    """Decide on height, width and whether all are grey, from the headers."""
+    sizes: Counter[Size] = Counter()
+    modes: Counter[str] = Counter()
+    for picture in pictures:
+        with _open(picture, limits) as image:
+            sizes[image.size] += 1
+            modes[image.mode] += 1
+    grey = set(modes) <= _GREY_MODES if options.colour == "auto" else options.colour == "grey"
+    (common_width, common_height), _ = sizes.most_common(1)[0]
+    height, width = options.height or options.width, options.width or options.height
+    if height is None or width is None:
+        fits = all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (common_width, common_height))
+        if len(sizes) == 1 and fits:
+            height, width = common_height, common_width
+        else:
+            height = width = _USUAL_SIDE
+    if sizes.keys() != {(width, height)}:
+        notes.append(
+            f"The pictures have {len(sizes):,} size{'s' if len(sizes) > 1 else ''}; all are "
+            f"brought to {width} x {height} pixels, cut to that shape around their middle."
+        )
+    return height, width, grey
+
+
+def _open(picture: _Picture, limits: Limits) -> Image.Image:
+    """Open a picture; its pixels are not decoded yet."""
+    name = picture.source.name
+    with picture.source.open(limits) as stream:
+        data = stream.readall() or b""
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _broken(name, error) from error
+    width, height = image.size
+    if width * height > limits.picture_pixels:
+        rule = f"A picture may have at most {limits.picture_pixels:,} pixels."
+        raise bad(name, rule, f"{width:,} x {height:,}")
+    return image
+
+
+def _pixels(
+    picture: _Picture, limits: Limits, height: int, width: int, *, grey: bool
+) -> npt.NDArray[np.uint8]:
+    """Decode a picture to uint8 [H, W, C]: upright, on white where it is transparent."""
+    try:
+        with _open(picture, limits) as opened:
+            image = _opaque(ImageOps.exif_transpose(opened))
+            image = image.convert("L" if grey else "RGB")
+            if image.size != (width, height):
+                image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+            return np.asarray(image, dtype=np.uint8).reshape(height, width, -1)
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise _broken(picture.source.name, error) from error
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Lay a picture on white if parts of it are transparent; bring 16 bits a pixel to 8."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image
+    layer = image.convert("RGBA")
+    ground = Image.new("RGBA", layer.size, "white")
+    return Image.alpha_composite(ground, layer)
+
+
+def _broken(name: str, error: Exception) -> BadFile:
+    words = " ".join(str(error).split()).removesuffix(".")
+    return bad(name, "A picture must be a whole PNG, JPEG or WebP.", words.partition(" <")[0])

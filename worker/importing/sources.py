@@ -1,0 +1,203 @@
+"""Files that were sent, and members of archives: streams that cannot grow beyond their bounds."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any, BinaryIO, cast
+
+from shared.datasets.report import Part
+from shared.limits import Limits
+from shared.protocol import SentFile
+from worker.importing.faults import bad
+
+_GZIP = b"\x1f\x8b"
+_READ_BYTES = 1 << 20
+# A small file may grow to this whatever its ratio.
+_ALWAYS_ALLOWED_BYTES = 64 << 20
+_ENCRYPTED = 0x1
+_PART_WORDS: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    "val": "train",
+    "valid": "train",
+    "validation": "train",
+    "test": "test",
+    "testing": "test",
+    "t10k": "test",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something to read from its beginning to its end.
+
+    Attributes:
+        name: what it was called.
+        part: which part it holds, if that was said.
+        packed_bytes: its length as it was sent.
+        opener: opens it.
+        packed: whether the opened stream is unpacked already, from an archive.
+    """
+
+    name: str
+    part: Part | None
+    packed_bytes: int
+    opener: Callable[[], IO[bytes]]
+    packed: bool = False
+
+    @classmethod
+    def of(cls, file: SentFile) -> Source:
+        """Return a sent file as a source."""
+        path = file.path
+        return cls(file.name, file.part, path.stat().st_size, lambda: path.open("rb"))
+
+    def open(self, limits: Limits) -> Stream:
+        """Open it, unpacked if it is gzip."""
+        return Stream(self, limits)
+
+    def head(self, limits: Limits, count: int) -> bytes:
+        """Return its first bytes, unpacked."""
+        with self.open(limits) as stream:
+            return stream.read(count)
+
+
+class Stream(io.RawIOBase):
+    """An opened source, which stops when it grows out of proportion.
+
+    Args:
+        source: what to read.
+        limits: for the ratio.
+
+    Raises:
+        BadFile: on reading: it grows too much, or is damaged.
+    """
+
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self._source = source
+        self._ratio = limits.archive_ratio
+        self._read_bytes = 0
+        self._allowed: int | None = None
+        self._raw = source.opener()
+        self._stream = self._raw
+        is_gzip = self._next(len(_GZIP)) == _GZIP
+        self._raw.seek(0)
+        if is_gzip:
+            self._stream = cast(IO[bytes], gzip.GzipFile(fileobj=self._raw))
+        if is_gzip or source.packed:
+            allowed = source.packed_bytes * limits.archive_ratio
+            self._allowed = max(allowed, _ALWAYS_ALLOWED_BYTES)
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer with what comes next, and return how much that was."""
+        data = self._next(len(buffer))
+        buffer[: len(data)] = data
+        self._read_bytes += len(data)
+        if self._allowed is not None and self._read_bytes > self._allowed:
+            rule = f"A compressed file may grow {self._ratio} times at most when it is unpacked."
+            raise bad(self._source.name, rule, f"more than {self._read_bytes:,} bytes")
+        return len(data)
+
+    def _next(self, count: int) -> bytes:
+        try:
+            return self._stream.read(count)
+        except (EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            raise bad(self._source.name, f"It is damaged: {error}.") from error
+
+    def close(self) -> None:
+        """Close the file too."""
+        if not self.closed:
+            self._stream.close()
+            self._raw.close()
+        super().close()
+
+    @property
+    def share(self) -> float:
+        """Part of the source that has been read, 0 to 1."""
+        whole = self._source.packed_bytes
+        position = self._raw.tell() if not self._source.packed else self._read_bytes
+        return min(1.0, position / whole) if whole else 1.0
+
+
+def buffered(stream: Stream) -> BinaryIO:
+    """Return a stream that reads ahead."""
+    return cast(BinaryIO, io.BufferedReader(stream, _READ_BYTES))
+
+
+def members(source: Source, limits: Limits) -> list[zipfile.ZipInfo]:
+    """Return a zip's files, checked: their names lead nowhere else, and they are no links.
+
+    Raises:
+        BadFile: naming the member.
+    """
+    with open_zip(source) as archive:
+        entries = archive.infolist()
+    if len(entries) > limits.archive_members:
+        rule = f"An archive may have at most {limits.archive_members:,} files."
+        raise bad(source.name, rule, f"{len(entries):,}")
+    unpacked = sum(entry.file_size for entry in entries)
+    allowed = max(source.packed_bytes * limits.archive_ratio, _ALWAYS_ALLOWED_BYTES)
+    if unpacked > allowed:
+        rule = f"An archive may grow {limits.archive_ratio} times at most when it is unpacked."
+        raise bad(source.name, rule, f"{unpacked:,} bytes out of {source.packed_bytes:,}")
+    return [entry for entry in entries if not entry.is_dir() and _checked(source, entry)]
+
+
+def member(source: Source, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Source:
+    """Return a member of an open zip as a source."""
+    return Source(
+        f"{source.name}: {entry.filename}",
+        part_of(entry.filename) or source.part,
+        entry.compress_size,
+        lambda: archive.open(entry),
+        packed=True,
+    )
+
+
+@contextmanager
+def open_zip(source: Source) -> Iterator[zipfile.ZipFile]:
+    """Open a source as a zip for the block.
+
+    Raises:
+        BadFile: it is none.
+    """
+    with source.opener() as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise bad(source.name, f"It is no zip that can be read: {error}.") from error
+        with archive:
+            yield archive
+
+
+def part_of(name: str) -> Part | None:
+    """Return the part that a file's name says: `mnist_train.csv`, `t10k-images`, `test/7/1.png`."""
+    words = PurePosixPath(name.lower()).as_posix()
+    for separator in "/-_. ()":
+        words = words.replace(separator, " ")
+    found = {_PART_WORDS[word] for word in words.split() if word in _PART_WORDS}
+    return found.pop() if len(found) == 1 else None
+
+
+def _checked(source: Source, entry: zipfile.ZipInfo) -> bool:
+    """Whether a member is to be read at all; refuse what has no place in a data set."""
+    name = entry.filename
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0]:
+        raise bad(source.name, "A file in an archive must not lead out of it.", name)
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise bad(source.name, "An archive must hold files, not links.", name)
+    if entry.flag_bits & _ENCRYPTED:
+        raise bad(source.name, "An archive must not be encrypted.", name)
+    return not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
