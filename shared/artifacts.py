@@ -5,6 +5,7 @@ Owns the confinement of paths to the store's root, in `_url`. Knows nothing of S
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -15,7 +16,7 @@ from typing import BinaryIO, cast
 
 import fsspec
 
-from shared.errors import InvalidInput, NotFound
+from shared.errors import InvalidInput, NotFound, StorageFull
 
 
 class ArtifactStore:
@@ -28,6 +29,10 @@ class ArtifactStore:
     def __init__(self, url: str) -> None:
         self._fs, self._root = fsspec.core.url_to_fs(url)
         self._local = "file" in cast(tuple[str, ...] | str, self._fs.protocol)
+
+    def make(self) -> None:
+        """Make the root, a folder or bucket, if it is missing."""
+        self._fs.makedirs(self._root, exist_ok=True)
 
     def put(self, local: Path, path: str) -> None:
         """Store a local file at `path`; readers see the old file or the new one, never half."""
@@ -99,7 +104,18 @@ class ArtifactStore:
 
         Returns:
             Bytes and SHA-256 (hexadecimal) of what was stored.
+
+        Raises:
+            StorageFull: there is no room.
         """
+        try:
+            return self._receive(chunks, path)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFull(f"The server has no room for the file: {error}.") from error
+            raise
+
+    def _receive(self, chunks: Iterable[bytes], path: str) -> tuple[int, str]:
         digest = hashlib.sha256()
         size = 0
         with tempfile.TemporaryDirectory(dir=self._spool()) as folder:

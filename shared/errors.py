@@ -6,6 +6,7 @@ TrainyardError
 +-- Conflict           the request does not fit the present state
 +-- LeaseLost          this attempt no longer owns its job and must stop
 +-- QueueUnavailable   Redis cannot be reached
++-- StorageFull        there is no room for a file
 +-- ConfigurationError a setting is missing or cannot be used
 """
 
@@ -69,6 +70,10 @@ class LeaseLost(TrainyardError):
 
 class QueueUnavailable(TrainyardError):
     """Redis cannot be reached within the bounded time."""
+
+
+class StorageFull(TrainyardError):
+    """There is no room for a file; nothing of it was kept."""
 
 
 class ConfigurationError(TrainyardError):

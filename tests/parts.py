@@ -22,6 +22,7 @@ def environment(settings: Settings, **changes: str) -> dict[str, str]:
         "TRAINYARD_DATA_DIR": str(settings.data_dir),
         "TRAINYARD_DATABASE_URL": settings.resolved_database_url,
         "TRAINYARD_REDIS_URL": settings.resolved_redis_url,
+        "TRAINYARD_ARTIFACTS_URL": settings.resolved_artifacts_url,
         "TRAINYARD_WORKER_NAME": "w1",
         **changes,
     }

@@ -23,6 +23,7 @@ from shared.errors import (
     InvalidInput,
     NotFound,
     QueueUnavailable,
+    StorageFull,
     TrainyardError,
 )
 
@@ -85,6 +86,7 @@ _STATUS = {
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
     QueueUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
@@ -154,7 +156,7 @@ def _http_detail(error: HTTPException, status: HTTPStatus) -> str:
         allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
         return f"{request.method} is not possible at {request.path}; allowed: {allowed}."
     if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return "The body is larger than this server takes."
+        return f"The body may have at most {request.max_content_length:,} bytes."
     return error.description or status.description
 
 

@@ -187,7 +187,13 @@ class Errand:
         for place, file in enumerate(sent):
             self._tell("Fetching the files", _FETCHED_SHARE * place / len(sent))
             local = in_dir / str(place)  # never a name that somebody sent
-            self._yard.store.get(file["path"], local)
+            try:
+                self._yard.store.get(file["path"], local)
+            except NotFound as error:
+                raise TrainyardError(
+                    f"{file['name']} is not in the artifact store. Do web server and workers have "
+                    "the same TRAINYARD_ARTIFACTS_URL?"
+                ) from error
             files.append(protocol.SentFile(path=local, name=file["name"], part=file["part"]))
         if not files and request.known is not None:
             known = KNOWN[request.known]

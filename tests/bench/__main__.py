@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from tests.bench import epoch, jobs, lists, start
+from tests.bench import epoch, imports, jobs, lists, start
 from tests.bench.figures import Figure, print_table
 from tests.yard import running_yard
 
@@ -52,7 +52,17 @@ def _epoch(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
     yield from epoch.figures(folder, rounds=max(3, options.samples // 4))
 
 
-BENCHES: dict[str, Bench] = {"start": _start, "jobs": _jobs, "epoch": _epoch, "lists": _lists}
+def _imports(_: argparse.Namespace, folder: Path) -> Iterator[Figure]:
+    yield from imports.figures(folder)
+
+
+BENCHES: dict[str, Bench] = {
+    "start": _start,
+    "jobs": _jobs,
+    "epoch": _epoch,
+    "lists": _lists,
+    "imports": _imports,
+}
 
 
 def main() -> int:

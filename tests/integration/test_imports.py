@@ -7,7 +7,6 @@ import hashlib
 import http.server
 import io
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
@@ -34,13 +32,13 @@ from shared.settings import Settings
 from shared.spec.dataset_import import DatasetImport
 from shared.submit import submit_job
 from shared.tickets import Ticket
+from tests.importing import DATASETS, begun, look, reader_of, send, start, stored, wait_over
 from tests.sent_files import digits, idx, npz, table, zipped
 from tests.waiting import wait_until
 from tests.web_client import json_of, serving
 from tests.worker_yard import Yard, make_yard
 from web.api import dataset_schemas, schemas
 
-DATASETS = "/api/v1/datasets"
 FILE = {"name": "a.csv", "part": None, "bytes": 3, "sha256": "0" * 64, "path": "uploads/1/61"}
 
 
@@ -70,11 +68,6 @@ def must_claim(database: Database, lease_seconds: float = 60) -> Ticket:
         ticket = imports.claim(session, "w1", lease_seconds=lease_seconds)
     assert ticket is not None
     return ticket
-
-
-def look(database: Database, import_id: int) -> Import:
-    with database.read() as session:
-        return imports.get(session, import_id)
 
 
 def read_done(version: str = "a" * 64, **changes: Any) -> ReadDone:
@@ -253,35 +246,14 @@ def fields_of(answer: TestResponse) -> list[str]:
     return [error["field"] for error in json_of(answer)["errors"]]
 
 
-def send(client: FlaskClient, path: str, name: str, content: bytes, **options: Any) -> TestResponse:
-    return client.put(f"{path}/files/{name}", data=content, **options)
-
-
-def begun(client: FlaskClient, name: str = "flowers", **changes: Any) -> str:
-    answer = client.post(DATASETS, json={"name": name, **changes})
-    assert answer.status_code == 202, answer.text
-    dataset_schemas.Import.model_validate_json(answer.data)
-    return answer.headers["Location"]
-
-
-def stored(settings: Settings) -> list[str]:
-    """Return the files in the artifact store that are not of jobs."""
-    root = settings.data_dir / "artifacts"
-    return sorted(
-        str(path.relative_to(root))
-        for top in ("uploads", "datasets", ".receiving")
-        for path in (root / top).rglob("*")
-        if path.is_file()
-    )
-
-
 def test_files_are_sent_as_they_are_and_the_import_started(
     client: FlaskClient, settings: Settings
 ) -> None:
     path = begun(client, options={"label_column": "kind"})
+    dataset_schemas.Import.model_validate_json(client.get(path).data)
     content = b"\x00\xff" * 300_000
-    assert send(client, path, "..%2F..%2Fetc%2Fpasswd", content).status_code == 404
-    assert send(client, path, "..", content).status_code == 404
+    assert send(client, path, "../../etc/passwd", content).status_code == 404
+    assert fields_of(send(client, path, "..\\..\\etc", content)) == ["name"]
     answer = send(client, path, "train data.csv", content, query_string={"part": "train"})
     row = dataset_schemas.Import.model_validate_json(answer.data)
     assert row.status is TicketStatus.UPLOADING
@@ -355,7 +327,7 @@ def test_names_parts_and_other_sites_are_checked(client: FlaskClient) -> None:
     path = begun(client)
     assert fields_of(send(client, path, "a.csv", b"1", query_string={"part": "all"})) == ["part"]
     assert fields_of(send(client, path, "x" * 256, b"1")) == ["name"]
-    assert fields_of(send(client, path, "a%0Ab.csv", b"1")) == ["name"]
+    assert fields_of(send(client, path, "a\nb.csv", b"1")) == ["name"]
     elsewhere = {"Sec-Fetch-Site": "cross-site"}
     assert send(client, path, "a.csv", b"1", headers=elsewhere).status_code == 403
     assert client.put("/api/v1/imports/99/files/a.csv", data=b"1").status_code == 404
@@ -431,42 +403,6 @@ def yard(service_settings: Settings, database: Database, tmp_path: Path) -> Yard
 def web(yard: Yard) -> Iterator[FlaskClient]:
     with serving(yard.settings, yard.database) as client:
         yield client
-
-
-def start(client: FlaskClient, files: dict[str, bytes], name: str = "flowers", **body: Any) -> int:
-    path = begun(client, name, **body)
-    for file, content in files.items():
-        assert send(client, path, file, content).status_code == 200
-    assert client.post(f"{path}/start", json={}).status_code == 202
-    return int(path.rpartition("/")[2])
-
-
-def wait_over(yard: Yard, import_id: int, status: TicketStatus = TicketStatus.DONE) -> Import:
-    over = (TicketStatus.DONE, TicketStatus.FAILED)
-    wait_until(
-        lambda: look(yard.database, import_id).status in over,
-        60,
-        what=f"import {import_id} is over",
-    )
-    row = look(yard.database, import_id)
-    assert row.status is status, row.failure
-    return row
-
-
-def reader_of(worker: subprocess.Popen[bytes]) -> psutil.Process:
-    """Wait for the worker's reader of files, and return it stopped."""
-    found: list[psutil.Process] = []
-
-    def reads() -> bool:
-        for child in psutil.Process(worker.pid).children():
-            with contextlib.suppress(psutil.Error):
-                if "worker.importing" in child.cmdline():
-                    child.suspend()
-                    found.append(child)
-        return bool(found)
-
-    wait_until(reads, what="the reader of files has started")
-    return found[0]
 
 
 @pytest.mark.usefixtures("no_process_left")
@@ -598,6 +534,15 @@ def test_a_worker_may_leave_imports_to_others(yard: Yard, web: FlaskClient) -> N
     import_id = start(web, {"a.csv": table(digits(30))})
     with yard.worker("w1", TRAINYARD_IMPORTS="false"), yard.worker("w2"):
         assert wait_over(yard, import_id).worker == "w2"
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_worker_with_another_store_says_so(yard: Yard, web: FlaskClient, tmp_path: Path) -> None:
+    import_id = start(web, {"a.csv": table(digits(30))})
+    with yard.worker(TRAINYARD_ARTIFACTS_URL=f"file://{tmp_path / 'elsewhere'}"):
+        failed = wait_over(yard, import_id, TicketStatus.FAILED)
+        assert failed.failure is not None
+        assert "the same TRAINYARD_ARTIFACTS_URL?" in failed.failure["evidence"]
 
 
 @pytest.mark.usefixtures("no_process_left")

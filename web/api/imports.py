@@ -76,9 +76,9 @@ def send_file(import_id: int, name: str) -> Any:
     most = yard.settings.max_upload_bytes
     if request.content_length is None and not request.environ.get("wsgi.input_terminated"):
         raise LengthRequired
-    if (request.content_length or 0) > most:
-        raise RequestEntityTooLarge(f"A file may have at most {most:,} bytes.")
     request.max_content_length = most
+    if (request.content_length or 0) > most:
+        raise RequestEntityTooLarge
     # A path of our own making: the name that was sent is data, never a path.
     path = f"{imports.folder(import_id)}/{name.encode().hex()[:200]}"
     size, sha256 = yard.artifacts.receive(_chunks(), path)

@@ -1,0 +1,192 @@
+"""Data sets as people see them: the list, a look at one, another draw, and an import."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from shared import imports
+from shared.protocol import ReadDone
+from shared.tickets import Ticket
+from tests.browser.conftest import DESKTOP, PHONE, OpenPage, Site, Watch
+from tests.sent_files import digits, table
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.browser
+
+
+def claim(site: Site) -> Ticket:
+    """Take the import that the page starts, as a worker would."""
+    found: list[Ticket] = []
+
+    def claimed() -> bool:
+        with site.database.write() as session:
+            ticket = imports.claim(session, "w1", lease_seconds=60)
+        found.extend([ticket] if ticket else [])
+        return bool(found)
+
+    wait_until(claimed, what="the page starts an import")
+    return found[0]
+
+
+def refuse(site: Site, ticket: Ticket) -> None:
+    fault = {
+        "file": "petals_train.csv",
+        "row": 17,
+        "column": "pixel3",
+        "value": "dark",
+        "rule": "A pixel must be a whole number from 0 to 255.",
+    }
+    failure = {
+        "kind": "data",
+        "evidence": "Broken.",
+        "suggestion": "Correct the file.",
+        "faults": [fault],
+    }
+    with site.database.write() as session:
+        imports.fail(session, ticket, failure)
+
+
+def choose(page: Page, tmp_path: Path, **files: bytes) -> None:
+    paths: list[Path] = []
+    for name, content in files.items():
+        path = tmp_path / name.replace("__", ".")
+        path.write_bytes(content)
+        paths.append(path)
+    page.locator("[data-files]").set_input_files(paths)
+
+
+def test_the_list_shows_images_and_leads_to_each(open_page: OpenPage) -> None:
+    page = open_page("/datasets")
+    card = page.locator(".dataset-card").filter(has=page.get_by_role("heading", name="MNIST"))
+    expect(card.locator(".strip img")).to_have_count(10)
+    card.get_by_role("link", name="Look at it").click()
+    expect(page.get_by_role("heading", name="MNIST", level=1)).to_be_visible()
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE])
+def test_a_data_set_is_looked_at(open_page: OpenPage, viewport: Any) -> None:
+    page = open_page("/datasets/mnist", viewport=viewport)
+    expect(page.locator(".findings li")).to_have_count(2)
+    expect(page.locator("[data-shots] .shot")).to_have_count(48)
+    expect(page.locator(".balance tbody tr")).to_have_count(10)
+    expect(page.locator(".verdict")).to_have_text("Balanced")
+    expect(page.locator(".shots-means .shot")).to_have_count(10)
+    widths = page.locator(".shot img").evaluate_all("(all) => all.map((one) => one.naturalWidth)")
+    assert set(widths) == {28}
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+def sources(page: Page) -> list[str]:
+    images = page.locator("[data-shots] img")
+    return list(images.evaluate_all("(all) => all.map((one) => one.src)"))
+
+
+def test_another_draw_and_the_samples_of_a_class(open_page: OpenPage) -> None:
+    page = open_page("/datasets/mnist")
+    before = sources(page)
+    page.get_by_role("button", name="Draw again").click()
+    wait_until(lambda: sources(page) != before, what="other samples are drawn")
+    page.get_by_role("button", name="7", exact=True).click()
+    expect(page.locator("[data-shots] figcaption").first).to_have_text("7")
+    expect(page.locator("[data-class]")).to_have_value("7")
+    captions = page.locator("[data-shots] figcaption")
+    wait_until(lambda: set(captions.all_text_contents()) == {"7"}, what="only sevens are shown")
+    page.locator("[data-part]").select_option("test")
+    first = page.locator("[data-shots] .shot").first
+    expect(first).to_have_attribute("title", re.compile("test, row"))
+
+
+def test_the_form_of_a_job_starts_from_the_data_set(open_page: OpenPage) -> None:
+    page = open_page("/datasets/mnist")
+    page.get_by_role("link", name="Train on it").click()
+    expect(page.locator('[data-path="spec.dataset.name"]')).to_have_value("mnist")
+
+
+def test_files_are_sent_followed_and_arrive(
+    open_page: OpenPage, site: Site, tmp_path: Path
+) -> None:
+    page = open_page("/datasets/new")
+    choose(page, tmp_path, flowers_train__csv=table(digits(30)), flowers_test__csv=table(digits(9)))
+    expect(page.locator("[data-sent] li")).to_have_count(2)
+    parts = page.locator("[data-sent] select").evaluate_all("(all) => all.map((one) => one.value)")
+    assert parts == ["train", "test"]
+    expect(page.locator('[data-path="name"]')).to_have_value("flowers")
+    page.get_by_role("button", name="Import").click()
+    ticket = claim(site)
+    with site.database.write() as session:
+        row = imports.get(session, ticket.id)
+        assert [(file["name"], file["part"]) for file in row.files] == [
+            ("flowers_train.csv", "train"),
+            ("flowers_test.csv", "test"),
+        ]
+        progress = {"doing": "Reading: 20 images", "share": 0.5}
+        imports.renew(session, ticket, lease_seconds=60, progress=progress)
+    expect(page.locator("[data-doing]")).to_have_text("Reading: 20 images")
+    done = read_done()
+    with site.database.write() as session:
+        imports.publish(session, ticket, done, "bundled:mnist")
+    expect(page.get_by_role("heading", name="flowers", level=1)).to_be_visible()
+    expect(page.get_by_text("A note.")).to_be_visible()
+
+
+def read_done() -> ReadDone:
+    """Return MNIST's content as a reader's answer, for it can be shown without a worker."""
+    from shared.datasets.bundled import BUNDLED
+
+    mnist = BUNDLED["mnist"]
+    content = mnist.content.as_dict()
+    return ReadDone(**content, report=mnist.report(), notes=["A note."])  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_read_is_told_cell_by_cell(
+    open_page: OpenPage, site: Site, tmp_path: Path
+) -> None:
+    page = open_page("/datasets/new")
+    choose(page, tmp_path, petals_train__csv=b"bad")
+    page.get_by_role("button", name="Import").click()
+    refuse(site, claim(site))
+    panel = page.locator("[data-failure]")
+    expect(panel).to_be_focused()
+    cells = panel.locator("tbody td")
+    expect(cells).to_have_text(
+        [
+            "petals_train.csv",
+            "17",
+            "pixel3",
+            "dark",
+            "A pixel must be a whole number from 0 to 255.",
+        ]
+    )
+    expect(page.get_by_role("button", name="Import")).to_be_enabled()
+
+
+def test_what_is_missing_or_wrong_is_told_at_its_field(open_page: OpenPage, watch: Watch) -> None:
+    page = open_page("/datasets/new")
+    page.get_by_role("button", name="Import").click()
+    expect(page.locator("[data-error-summary]")).to_contain_text("Choose files")
+    page.locator('[name="known"][value="fashion_mnist"]').check()
+    expect(page.locator('[data-path="name"]')).to_have_value("fashion_mnist")
+    page.locator('[data-path="name"]').fill("No Name")
+    watch.expected.append("422")
+    page.get_by_role("button", name="Import").click()
+    expect(page.locator('[data-path="name"]')).to_have_attribute("aria-invalid", "true")
+
+
+def test_an_import_can_be_stopped(open_page: OpenPage, site: Site, tmp_path: Path) -> None:
+    page = open_page("/datasets/new")
+    choose(page, tmp_path, a__csv=table(digits(30)))
+    page.get_by_role("button", name="Import").click()
+    ticket = claim(site)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("[data-state]")).to_be_hidden()
+
+    def gone() -> bool:
+        with site.database.read() as session:
+            return ticket.id not in [row.id for row in imports.recent(session, 50)]
+
+    wait_until(gone, what="the import is forgotten")

@@ -1,0 +1,114 @@
+"""An S3-compatible artifact store between machines that share no folder: moto's server on loopback.
+
+The web process and the worker have data folders of their own; what one has, the other gets from
+database, Redis and bucket alone.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from moto.server import ThreadedMotoServer
+
+from shared.artifacts import ArtifactStore
+from shared.database import Database
+from shared.errors import NotFound
+from shared.models import Status
+from shared.settings import Settings
+from tests.history import check_history
+from tests.importing import DATASETS, start, wait_over
+from tests.sent_files import digits, idx, zipped
+from tests.web_client import json_of, serving
+from tests.worker_yard import Yard, make_yard
+
+# The library that s3fs stands on starts tasks that it does not wait for.
+pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def object_store() -> Iterator[str]:
+    """Serve S3 for the whole file: clients keep to the first address that they meet."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Give an empty bucket; the environment tells every client where it is."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    name = f"s3://yard-{uuid.uuid4().hex}"
+    ArtifactStore(name).make()
+    return f"{name}/artifacts"
+
+
+@pytest.fixture
+def yard(bucket: str, service_settings: Settings, database: Database, tmp_path: Path) -> Yard:
+    settings = service_settings.model_copy(update={"artifacts_url": bucket})
+    return make_yard(settings, database, tmp_path)
+
+
+@pytest.fixture
+def web(yard: Yard, tmp_path: Path) -> Iterator[FlaskClient]:
+    """Give a web process whose data folder the worker does not see."""
+    elsewhere = yard.settings.model_copy(update={"data_dir": tmp_path / "web"})
+    with serving(elsewhere, yard.database) as client:
+        yield client
+
+
+def test_files_come_and_go_whole(bucket: str, tmp_path: Path) -> None:
+    store = ArtifactStore(bucket)
+    local = tmp_path / "file"
+    local.write_bytes(b"0123456789")
+    store.put(local, "a/one")
+    assert store.receive(iter([b"abc", b"def"]), "a/two")[0] == 6
+    assert store.ranges("a/one", [(2, 4), (9, 10), (0, 1)]) == [b"23", b"9", b"0"]
+    store.get("a/two", tmp_path / "two")
+    assert (tmp_path / "two").read_bytes() == b"abcdef"
+    with pytest.raises(NotFound):
+        store.ranges("a/three", [(0, 1)])
+    with pytest.raises(NotFound):
+        store.ranges("a/one", [(5, 11)])
+
+    def breaks() -> Iterator[bytes]:
+        yield b"half"
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        store.receive(breaks(), "a/four")
+    assert not store.exists("a/four")
+    store.delete("a")
+    assert not store.exists("a/one")
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_data_set_goes_from_web_to_worker_and_back_through_the_bucket(
+    yard: Yard, web: FlaskClient, tmp_path: Path
+) -> None:
+    files = {}
+    for name, data in (("train", digits(60, classes=10)), ("t10k", digits(20, classes=10))):
+        files[f"{name}-images-idx3-ubyte.gz"] = zipped(idx(data["x"][..., 0]))
+        files[f"{name}-labels-idx1-ubyte.gz"] = zipped(idx(data["y"]))
+    assert yard.settings.data_dir != tmp_path / "web"
+    with yard.worker(**{name: os.environ[name] for name in os.environ if "AWS" in name}):
+        wait_over(yard, start(web, files))
+        detail = json_of(web.get(f"{DATASETS}/flowers"))
+        assert (detail["train_images"], detail["test_images"]) == (60, 20)
+        assert len(json_of(web.get(f"{DATASETS}/flowers/samples"))["items"]) == 48
+        assert web.get("/datasets/flowers").status_code == 200
+        yard.open_gate(1)
+        job_id = yard.submit(epochs=1, dataset={"name": "flowers"}, batch_size=10)
+        yard.wait(job_id, Status.SUCCEEDED)
+    assert (yard.settings.dataset_cache_dir / detail["version"][:16]).is_dir()
+    assert not (tmp_path / "web" / "datasets").exists()
+    check_history(yard.database, yard.store)
