@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.artifacts import ArtifactStore
 from shared.database import Database, utc_now
-from shared.models import Artifact, Attempt, Epoch, Job, JobEvent, Outcome, Status
+from shared.datasets import BUNDLED_SCHEME
+from shared.datasets.derived import DERIVED
+from shared.datasets.layout import ARRAYS, DESCRIPTION
+from shared.models import Artifact, Attempt, DatasetVersion, Epoch, Job, JobEvent, Outcome, Status
 from worker.uploader import KEPT_CHECKPOINTS
 
 _ENDINGS = tuple(status.value for status in Status if status.terminal)
@@ -21,7 +25,8 @@ def check_history(database: Database, store: ArtifactStore | None = None) -> Non
 
     Each job is terminal, waiting, or owned by exactly one live lease, and ends once; a job that
     succeeded has exactly one accepted result; its epochs are 1..n once each; attempts stay within
-    the cap; every published file that `store` is asked for is there, and is what its row says.
+    the cap; every published file that `store` is asked for is there, and is what its row says; so
+    is every version of a data set.
     """
     with database.read() as session:
         for job in session.scalars(sa.select(Job).order_by(Job.id)):
@@ -30,6 +35,8 @@ def check_history(database: Database, store: ArtifactStore | None = None) -> Non
             _check_endings(session, job)
             if store is not None:
                 _check_files(session, store, job)
+        if store is not None:
+            _check_versions(session, store)
 
 
 def _check_job(session: Session, job: Job) -> None:
@@ -70,6 +77,16 @@ def _check_endings(session: Session, job: Job) -> None:
     assert ends == ([job.status.value] if job.status.terminal else []), f"job {job.id}: {ends}"
     losses = sum(kind in _LOSSES for kind in kinds)
     assert losses == job.crashes <= job.max_attempts, f"job {job.id}: {losses} losses"
+
+
+def _check_versions(session: Session, store: ArtifactStore) -> None:
+    for version in session.scalars(sa.select(DatasetVersion)):
+        if version.uri.startswith(BUNDLED_SCHEME):
+            continue
+        with store.open(f"{version.uri}/{DESCRIPTION}") as file:
+            assert json.load(file)["version"] == version.version, version.uri
+        for array in (*ARRAYS, *DERIVED):
+            assert store.exists(f"{version.uri}/{array}.npy"), f"{version.uri} lacks {array}"
 
 
 def _check_files(session: Session, store: ArtifactStore, job: Job) -> None:

@@ -38,8 +38,9 @@ def figures(folder: Path) -> Iterator[Figure]:
     """Read MNIST's two tables as a worker does: parsed, split, hashed, surveyed, written.
 
     Args:
-        folder: an empty one, for about 250 MB.
+        folder: for about 250 MB; made if missing.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     files = _write_tables(folder)
     rows = pd.read_csv(files[0].path, header=None, nrows=1).shape[1]
     began = time.perf_counter()
