@@ -17,7 +17,7 @@ from shared.datasets.layout import PARTS, map_arrays, write_array
 
 DERIVED = ("order_train", "order_test", "means")
 
-_IMAGES_AT_ONCE_BYTES = 16 << 20
+_IMAGES_AT_ONCE_BYTES = 4 << 20
 
 
 def derive(folder: Path, classes: int) -> None:
