@@ -12,7 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import fsspec
 
@@ -27,8 +27,27 @@ class ArtifactStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(url)
-        self._local = "file" in cast(tuple[str, ...] | str, self._fs.protocol)
+        self._url_of_root = url
+        self._opened: tuple[int, Any, str] | None = None
+
+    def _open_root(self) -> tuple[Any, str]:
+        """Return file system and root; of this process, for a client does not outlive a fork."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            fs, root = fsspec.core.url_to_fs(self._url_of_root)
+            self._opened = os.getpid(), fs, root
+        return self._opened[1:]
+
+    @property
+    def _fs(self) -> Any:
+        return self._open_root()[0]
+
+    @property
+    def _root(self) -> str:
+        return self._open_root()[1]
+
+    @property
+    def _local(self) -> bool:
+        return "file" in cast(tuple[str, ...] | str, self._fs.protocol)
 
     def make(self) -> None:
         """Make the root, a folder or bucket, if it is missing."""

@@ -140,12 +140,14 @@ class Album:
     def __init__(self, yard: Yard, dataset: Dataset, version: DatasetVersion) -> None:
         self._dataset = dataset
         self._version = version
+        self._key = (dataset.name, version.version)
         self._files: VersionFiles = versions.files_of(yard, version)
         self.report = versions.report_of(version)
 
-    def draw(self, part: str, count: int, *, seed: int, label: int | None = None) -> list[Picture]:
-        """Return pictures of random images."""
-        return self.pictures(part, self._files.draw(part, count, seed, label))
+    def draw(self, part: str, count: int, *, seed: int) -> list[Picture]:
+        """Return pictures of random images, the same ones for the same seed."""
+        key = ("draw", *self._key, part, count, seed)
+        return versions.kept(key, lambda: self.pictures(part, self._files.draw(part, count, seed)))
 
     def pictures(self, part: str, rows: Sequence[int]) -> list[Picture]:
         """Return pictures of some rows."""
@@ -159,7 +161,10 @@ class Album:
     def means(self, most: int) -> list[Picture]:
         """Return the mean images of the first classes."""
         most = min(most, max(1, _INLINE_BYTES * _SHOWN_MEANS // self._version.image_bytes))
-        sources = versions.pictures(self._version, self._files.mean_images(most))
+        key = ("means", *self._key, most)
+        sources = versions.kept(
+            key, lambda: versions.pictures(self._version, self._files.mean_images(most))
+        )
         names = self._version.classes[: len(sources)]
         return [Picture(source, name) for source, name in zip(sources, names, strict=True)]
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from shared.artifacts import ArtifactStore
 from shared.datasets import BUNDLED_SCHEME
@@ -22,6 +24,32 @@ from web.yard import Yard
 
 _UNPACK_SECONDS = 60.0
 _unpacking = threading.Lock()
+
+# Pictures of versions that pages begin with: a version never changes, and a store may be far.
+_MOST_KEPT = 256
+_kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+_keeping = threading.Lock()
+
+T = TypeVar("T")
+
+
+def kept(key: tuple[Any, ...], make: Callable[[], T]) -> T:
+    """Return what `make` gave for this key before, or else make and keep it.
+
+    Args:
+        key: what decides the value, a version's hash among it.
+        make: makes the value.
+    """
+    with _keeping:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return cast(T, _kept[key])
+    value = make()
+    with _keeping:
+        _kept[key] = value
+        while len(_kept) > _MOST_KEPT:
+            _kept.popitem(last=False)
+    return value
 
 
 def report_of(version: DatasetVersion) -> Report:

@@ -178,7 +178,10 @@ def complete(request: DatasetImport) -> DatasetImport:
     known = KNOWN.get(request.known)
     if known is None:
         raise InvalidInput.of("known", f"Must be one of: {', '.join(KNOWN)}.", request.known)
-    own = {name: getattr(request.options, name) for name in request.options.model_fields_set}
+    usual = ImportOptions()
+    own = {  # a form says everything; what it leaves as usual was not said
+        name: value for name, value in request.options if value != getattr(usual, name)
+    }
     return request.model_copy(
         update={
             "title": request.title or known.title,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from shared.artifacts import ArtifactStore
@@ -36,6 +36,7 @@ class VersionFiles:
     images: dict[str, int]
     image_bytes: int
     class_counts: dict[str, list[int]]
+    _headers: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def pixels(self, part: str, rows: Sequence[int]) -> list[bytes]:
         """Return images, each its pixels in C order [H, W, C]."""
@@ -72,10 +73,16 @@ class VersionFiles:
         if not rows:
             return []
         path = f"{self.path}/{array}.npy"
-        (head,) = self.store.ranges(path, [(0, _HEADER_START)])
-        start = _HEADER_START + _integer(head[8:], "<H")
+        start = self._header_bytes(path)
         places = [start + row * row_bytes for row in rows]
         return self.store.ranges(path, [(place, place + row_bytes) for place in places])
+
+    def _header_bytes(self, path: str) -> int:
+        """Return the length of an array's header; of a version's file it is always the same."""
+        if path not in self._headers:
+            (head,) = self.store.ranges(path, [(0, _HEADER_START)])
+            self._headers[path] = _HEADER_START + _integer(head[8:], "<H")
+        return self._headers[path]
 
 
 def _integer(raw: bytes, code: str) -> int:

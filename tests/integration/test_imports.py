@@ -29,7 +29,7 @@ from shared.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from shared.models import Dataset, DatasetVersion, Import, TicketStatus, Worker
 from shared.protocol import ReadDone
 from shared.settings import Settings
-from shared.spec.dataset_import import DatasetImport
+from shared.spec.dataset_import import DatasetImport, ImportOptions
 from shared.submit import submit_job
 from shared.tickets import Ticket
 from tests.importing import DATASETS, begun, look, reader_of, send, start, stored, wait_over
@@ -342,11 +342,13 @@ def test_public_sets_are_listed_and_fill_in_what_is_not_said(client: FlaskClient
         "emnist",
         "cifar10",
     ]
-    path = begun(client, "clothes", known="fashion_mnist", title="Mine")
+    everything = ImportOptions(seed=3).model_dump(mode="json")  # as a form sends it
+    path = begun(client, "clothes", known="fashion_mnist", title="Mine", options=everything)
     asked = json_of(client.get(path))["request"]
     assert asked["title"] == "Mine"
     assert "Zalando" in asked["attribution"]
     assert asked["options"]["class_names"][9] == "Ankle boot"
+    assert asked["options"]["seed"] == 3
     assert client.post(f"{path}/start", json={}).status_code == 202  # without files: to be fetched
 
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from flask.testing import FlaskClient
 from moto.server import ThreadedMotoServer
@@ -22,7 +23,10 @@ from shared.models import Status
 from shared.settings import Settings
 from tests.history import check_history
 from tests.importing import DATASETS, start, wait_over
+from tests.parts import process
 from tests.sent_files import digits, idx, zipped
+from tests.services import free_port
+from tests.waiting import wait_until
 from tests.web_client import json_of, serving
 from tests.worker_yard import Yard, make_yard
 
@@ -112,3 +116,27 @@ def test_a_data_set_goes_from_web_to_worker_and_back_through_the_bucket(
     assert (yard.settings.dataset_cache_dir / detail["version"][:16]).is_dir()
     assert not (tmp_path / "web" / "datasets").exists()
     check_history(yard.database, yard.store)
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_the_web_server_that_forks_reaches_the_bucket(yard: Yard, tmp_path: Path) -> None:
+    port = free_port()
+    env = yard.env | {"TRAINYARD_DATA_DIR": str(tmp_path / "web")}
+    arguments = ("--port", str(port))
+    with (
+        process("web", env, tmp_path / "web.log", arguments=arguments),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30) as client,
+    ):
+        wait_until(lambda: answers(client), 30, what="the web server answers")
+        begun = client.post("/datasets", json={"name": "flowers"}).raise_for_status().json()
+        path = f"/imports/{begun['id']}"
+        sent = client.put(f"{path}/files/a.csv", content=b"1,2,3")
+        assert sent.raise_for_status().json()["files"][0]["bytes"] == 5
+        assert client.delete(path).status_code == 204
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/datasets").status_code == 200
+    except httpx.TransportError:
+        return False

@@ -108,6 +108,7 @@ async function start() {
   try {
     if (!files.length && !known()) throw new Problem(422, { errors: [{ field: "", rule: "Choose files, or a public data set." }] });
     show("Asking the server", 0);
+    state.scrollIntoView({ block: "nearest" });
     const begun = await post("/api/v1/datasets", { ...collect(), known: known() });
     running.path = `/api/v1/imports/${begun.id}`;
     await sendAll(running.path, abort.signal);
