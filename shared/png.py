@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from collections.abc import Sequence
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 3: 2}
@@ -37,6 +38,28 @@ def as_url(pixels: bytes, height: int, width: int, channels: int) -> str:
     """Return an image as a `data:` URL; raises as `encode`."""
     png = encode(pixels, height, width, channels)
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def montage(
+    images: Sequence[bytes], height: int, width: int, channels: int, *, most_side: int
+) -> bytes:
+    """Return images side by side as one PNG file.
+
+    Args:
+        images: each its pixels in C order [H, W, C].
+        height, width, channels: shape of each.
+        most_side: larger images are made smaller, by leaving out rows and columns.
+    """
+    step = -(-max(height, width) // most_side)
+    rows = range(0, height, step)
+    columns = [slice(place * channels, (place + 1) * channels) for place in range(0, width, step)]
+    parts = []
+    for row in rows:
+        start = row * width * channels
+        for image in images:
+            line = image[start : start + width * channels]
+            parts.append(line if step == 1 else b"".join(line[column] for column in columns))
+    return encode(b"".join(parts), len(rows), len(columns) * len(images), channels)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -95,10 +95,9 @@ def workers() -> str:
 def datasets() -> str:
     """Show the data sets."""
     with _reading() as (session, overview):
-        yard = current_yard()
         return render_template(
             "datasets.html",
-            datasets=[look.card(yard, *row) for row in catalogue.newest(session)],
+            datasets=[look.card(*row) for row in catalogue.newest(session)],
             imports=[import_row(row) for row in imports.unfinished(session)],
             overview=overview,
         )

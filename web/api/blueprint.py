@@ -34,7 +34,7 @@ class Operation:
         summary: what it does, in a few words.
         response: model of the JSON answer, or a media type.
         status: of the answer when all is well.
-        body: JSON schema's model of the request's body.
+        body: model of the request's JSON, or a media type.
         parameters: besides those of the path.
         errors: statuses of the problems that it may answer with.
     """
@@ -42,7 +42,7 @@ class Operation:
     summary: str
     response: type[BaseModel] | str | None
     status: int = 200
-    body: type[BaseModel] | None = None
+    body: type[BaseModel] | str | None = None
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[int, ...] = ()
 

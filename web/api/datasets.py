@@ -11,7 +11,7 @@ from shared import catalogue
 from shared.datasets.known import KNOWN
 from shared.errors import InvalidInput, NotFound
 from shared.models import DatasetVersion
-from shared.png import encode
+from shared.png import encode, montage
 from shared.records import dataset_row
 from shared.spec.job import validate
 from web import versions
@@ -23,6 +23,8 @@ from web.yard import current_yard
 _ANSWER_BYTES = 3 << 20
 _MOST_SAMPLES = 200
 _YEAR_SECONDS = 31_536_000
+_STRIP_IMAGES = 12
+_STRIP_SIDE = 48
 _NUMBER = {"type": "integer", "minimum": 0}
 _VERSION = Parameter(
     "version", "Content hash, or its beginning; the newest unless given.", {"type": "string"}
@@ -151,8 +153,33 @@ def image(name: str, part: str, row: int) -> Any:
         raise NotFound(f"There is no row {row}: {part} has {files.images[part]:,} images.")
     (pixels,) = files.pixels(cast(Part, part), [row])
     png = encode(pixels, version.height, version.width, version.channels)
-    answer = Response(png, mimetype="image/png")
-    if request.args.get("version") == version.version:  # then it never changes
+    return _unchanging(Response(png, mimetype="image/png"), version)
+
+
+@bp.get("/datasets/<name>/strip.png")
+@documented(
+    Operation(
+        "Some training images side by side", "image/png", parameters=(_VERSION,), errors=(404,)
+    )
+)
+def strip(name: str) -> Any:
+    """Return a few training images as one picture; for lists."""
+    version = _find(name, request.args.get("version"))
+    yard = current_yard()
+
+    def make() -> bytes:
+        files = versions.files_of(yard, version)
+        rows = files.draw("train", _STRIP_IMAGES, seed=1)
+        shape = version.height, version.width, version.channels
+        return montage(files.pixels("train", rows), *shape, most_side=_STRIP_SIDE)
+
+    png = versions.kept(("strip", name, version.version), make)
+    return _unchanging(Response(png, mimetype="image/png"), version)
+
+
+def _unchanging(answer: Response, version: DatasetVersion) -> Response:
+    """Let a browser keep what was asked of one version, which never changes."""
+    if request.args.get("version") == version.version:
         answer.headers["Cache-Control"] = f"private, max-age={_YEAR_SECONDS}, immutable"
     return answer
 

@@ -53,6 +53,7 @@ def begin_import() -> Any:
     Operation(
         "Send a file, as it is",
         dataset_schemas.Import,
+        body="application/octet-stream",
         parameters=(
             Parameter(
                 "part",

@@ -95,7 +95,9 @@ def _describe(
         "parameters": [*_path_parameters(rule), *map(_parameter, operation.parameters)],
         "responses": _responses(method, operation, shapes),
     }
-    if operation.body is not None:
+    if isinstance(operation.body, str):
+        described["requestBody"] = {"required": True, "content": {operation.body: {}}}
+    elif operation.body is not None:
         content = {"application/json": {"schema": shapes.of(operation.body)}}
         described["requestBody"] = {"required": True, "content": content}
     return described

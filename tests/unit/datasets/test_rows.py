@@ -16,7 +16,7 @@ from shared.datasets.derived import derive
 from shared.datasets.layout import write_array
 from shared.datasets.rows import VersionFiles
 from shared.errors import NotFound
-from shared.png import as_url, encode
+from shared.png import as_url, encode, montage
 
 NOISE = np.random.default_rng(5)
 IMAGES = NOISE.integers(0, 256, (50, 9, 8, 3), dtype=np.uint8)
@@ -87,6 +87,21 @@ def test_png_is_what_others_read(channels: int) -> None:
     with Image.open(io.BytesIO(encode(pixels.tobytes(), 7, 5, channels))) as image:
         image.load()
         assert (np.asarray(image).reshape(7, 5, channels) == pixels).all()
+
+
+@pytest.mark.parametrize(
+    ("channels", "most_side", "step"), [(1, 9, 1), (3, 9, 1), (1, 4, 3), (3, 4, 3)]
+)
+def test_a_montage_shows_images_side_by_side_and_smaller(
+    channels: int, most_side: int, step: int
+) -> None:
+    images = NOISE.integers(0, 256, (3, 9, 8, channels), dtype=np.uint8)
+    pixels = [image.tobytes() for image in images]
+    png = montage(pixels, 9, 8, channels, most_side=most_side)
+    expected = np.concatenate([image[::step, ::step] for image in images], axis=1)
+    with Image.open(io.BytesIO(png)) as shown:
+        found = np.asarray(shown).reshape(expected.shape)
+    assert (found == expected).all()
 
 
 def test_png_as_url() -> None:
