@@ -73,12 +73,14 @@ class Site:
         ids: job number of each plan in `tests.browser.seed.PLANS`.
         database: the yard's database.
         publisher: tells the web server what has changed.
+        store: the yard's artifacts.
     """
 
     url: str
     ids: dict[str, int]
     database: Database
     publisher: Publisher
+    store: ArtifactStore
 
     def change(self, job_id: int, **values: Any) -> None:
         """Change a job's row as a worker would: write, then tell."""
@@ -150,10 +152,11 @@ def site(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) ->
     settings = Settings(data_dir=tmp_path_factory.mktemp("site"), redis_url=redis_server.url)
     upgrade(settings.resolved_database_url)
     database = Database(settings.resolved_database_url)
-    ids = seed(database, ArtifactStore(settings.resolved_artifacts_url))
+    store = ArtifactStore(settings.resolved_artifacts_url)
+    ids = seed(database, store)
     publisher = Publisher(redis_server.url)
     with serving(settings) as url:
-        yield Site(url, ids, database, publisher)
+        yield Site(url, ids, database, publisher, store)
     publisher.close()
     database.dispose()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from shared import imports
 from shared.protocol import ReadDone
 from shared.tickets import Ticket
 from tests.browser.conftest import DESKTOP, PHONE, OpenPage, Site, Watch
-from tests.sent_files import digits, table
+from tests.sent_files import digits, picture, table
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
@@ -164,6 +165,34 @@ def test_what_cannot_be_read_is_told_cell_by_cell(
         ]
     )
     expect(page.get_by_role("button", name="Import")).to_be_enabled()
+
+
+def test_a_folder_is_sent_as_a_zip_that_can_be_read(
+    open_page: OpenPage, site: Site, tmp_path: Path
+) -> None:
+    images = digits(6, side=12)["x"]
+    for place, image in enumerate(images):
+        path = tmp_path / "blüten" / ("rose", "tulip")[place % 2] / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(image))
+    (tmp_path / "blüten" / ".hidden").write_bytes(b"x")
+    page = open_page("/datasets/new")
+    page.locator("[data-folder]").set_input_files(tmp_path / "blüten")
+    expect(page.locator("[data-sent] li")).to_contain_text("blüten.zip")
+    page.locator('[data-path="name"]').fill("zipped")
+    page.get_by_role("button", name="Import").click()
+    ticket = claim(site)
+    with site.database.read() as session:
+        (file,) = imports.get(session, ticket.id).files
+    with site.store.open(file["path"]) as stored, zipfile.ZipFile(stored) as archive:
+        assert archive.testzip() is None
+        assert sorted(archive.namelist()) == [
+            *(f"rose/{place}.png" for place in (0, 2, 4)),
+            *(f"tulip/{place}.png" for place in (1, 3, 5)),
+        ]
+        assert archive.read("rose/0.png") == picture(images[0])
+    refuse(site, ticket)
+    expect(page.locator("[data-failure]")).to_be_focused()
 
 
 def test_what_is_missing_or_wrong_is_told_at_its_field(open_page: OpenPage, watch: Watch) -> None:

@@ -5,6 +5,7 @@ import { fileSize } from "./format.js";
 import { Problem, post } from "./http.js";
 import { clearError, clearErrors, showErrors } from "./problems.js";
 import { follow, forget, sendFile } from "./upload.js";
+import { filesBelow, zip } from "./zip.js";
 
 const input = form.querySelector("[data-files]");
 const list = form.querySelector("[data-sent]");
@@ -79,8 +80,35 @@ for (const kind of ["dragenter", "dragover"]) {
 for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("is-over"));
 drop.addEventListener("drop", (event) => {
   event.preventDefault();
-  add(event.dataTransfer.files);
+  const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const folders = entries.filter((entry) => entry.isDirectory);
+  add([...event.dataTransfer.files].filter((file) => !folders.some((folder) => folder.name === file.name)));
+  for (const folder of folders) addFolder(folder.name, filesBelow(folder));
 });
+
+const folderInput = form.querySelector("[data-folder]");
+folderInput.addEventListener("change", () => {
+  const chosen = [...folderInput.files].map((file) => {
+    const [, ...path] = file.webkitRelativePath.split("/");
+    return { path: path.join("/"), file };
+  });
+  if (chosen.length) addFolder(folderInput.files[0].webkitRelativePath.split("/")[0], chosen);
+  folderInput.value = "";
+});
+
+/** A folder goes as one zip. */
+async function addFolder(folder, found) {
+  const below = (await found).filter(({ path }) => !path.split("/").some((part) => part.startsWith(".")));
+  try {
+    const content = await zip(below, (share) => show(`Packing ${folder}`, share));
+    add([new File([content], `${folder}.zip`)]);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    toast(error.message, { bad: true });
+  } finally {
+    if (!running) state.hidden = true;
+  }
+}
 
 // --- sending ----------------------------------------------------------------------------------
 
