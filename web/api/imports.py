@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -81,7 +82,7 @@ def send_file(import_id: int, name: str) -> Any:
     if (request.content_length or 0) > most:
         raise RequestEntityTooLarge
     # A path of our own making: the name that was sent is data, never a path.
-    path = f"{imports.folder(import_id)}/{name.encode().hex()[:200]}"
+    path = f"{imports.folder(import_id)}/{hashlib.sha256(name.encode()).hexdigest()}"
     size, sha256 = yard.artifacts.receive(_chunks(), path)
     file = {"name": name, "part": part, "bytes": size, "sha256": sha256, "path": path}
     with yard.database.write() as session:

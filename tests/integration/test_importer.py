@@ -1,0 +1,294 @@
+"""Imports on a real worker: read, refused, handed on, stopped; and public sets from a mirror."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.server
+import signal
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from shared import catalogue
+from shared.database import Database
+from shared.datasets import known
+from shared.datasets.layout import Description
+from shared.errors import NotFound
+from shared.models import TicketStatus, Worker
+from shared.settings import Settings
+from tests.history import check_history
+from tests.importing import DATASETS, look, reader_of, start, stored, wait_over
+from tests.sent_files import digits, idx, npz, table, zipped
+from tests.waiting import wait_until
+from tests.web_client import json_of, serving
+from tests.worker_yard import Yard, make_yard
+from web.api import dataset_schemas
+
+
+@pytest.fixture
+def yard(service_settings: Settings, database: Database, tmp_path: Path) -> Yard:
+    return make_yard(service_settings, database, tmp_path)
+
+
+@pytest.fixture
+def web(yard: Yard) -> Iterator[FlaskClient]:
+    with serving(yard.settings, yard.database) as client:
+        yield client
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_table_is_imported_looked_at_and_trained_on_beside_a_running_job(
+    yard: Yard, web: FlaskClient
+) -> None:
+    job_id = yard.submit(epochs=2)  # holds the only slot until its gate opens
+    with yard.worker(), yard.scheduler():
+        yard.wait_training(job_id)
+        data = digits(40)
+        import_id = start(web, {"train.csv": table(data), "test.csv": table(digits(12))})
+        row = wait_over(yard, import_id)
+        assert row.worker == "w1"
+        assert yard.job(job_id).attempt == 1
+        detail = json_of(web.get(f"{DATASETS}/flowers"))
+        dataset_schemas.DatasetDetail.model_validate(detail)
+        assert (detail["train_images"], detail["test_images"]) == (40, 12)
+        assert web.get("/datasets/flowers").status_code == 200
+        assert stored(yard.settings) == [
+            f"datasets/{detail['version']}/{name}"
+            for name in (
+                "dataset.json",
+                "means.npy",
+                "order_test.npy",
+                "order_train.npy",
+                "x_test.npy",
+                "x_train.npy",
+                "y_test.npy",
+                "y_train.npy",
+            )
+        ]
+        assert not list((yard.settings.data_dir / "work" / "w1").glob("import-*"))
+        yard.open_gate(1, 2)
+        own = yard.submit(epochs=1, dataset={"name": "flowers"}, batch_size=8)
+        spec = yard.job(own).spec
+        assert spec["dataset"] == {"name": "flowers", "version": detail["version"]}
+        wait_until(lambda: yard.job(own).status.terminal, what="the job on it is over")
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_bad_file_is_reported_cell_by_cell_and_leaves_nothing(
+    yard: Yard, web: FlaskClient
+) -> None:
+    def spoil(rows: list[list[Any]]) -> None:
+        rows[16][3] = "dark"
+
+    with yard.worker():
+        import_id = start(web, {"bad.csv": table(digits(30), change=spoil)})
+        failed = wait_over(yard, import_id, TicketStatus.FAILED)
+        answer = web.get(f"/api/v1/imports/{import_id}")
+        dataset_schemas.Import.model_validate_json(answer.data)
+        assert json_of(answer)["failure"]["faults"] == [
+            {
+                "file": "bad.csv",
+                "row": 17,
+                "column": "4",
+                "value": "dark",
+                "rule": "A pixel must be a whole number from 0 to 255.",
+            }
+        ]
+        assert failed.failure is not None
+        assert failed.failure["kind"] == "data"
+        wait_until(lambda: stored(yard.settings) == [], what="its files are gone")
+        assert not list((yard.settings.data_dir / "work" / "w1").glob("import-*"))
+        with yard.database.read() as session, pytest.raises(NotFound):
+            catalogue.find(session, "flowers")
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_killed_worker_s_import_is_finished_by_another(yard: Yard, web: FlaskClient) -> None:
+    import_id = start(web, {"a.csv": table(digits(30))})
+    with yard.worker("w1") as worker:
+        reader = reader_of(worker)
+        worker.kill()
+        worker.wait()
+        reader.resume()  # and finds that nobody waits for it
+    with yard.worker("w2"):
+        assert wait_over(yard, import_id).worker == "w2"
+    with yard.database.read() as session:
+        assert len(catalogue.newest(session)) == 2
+    check_history(yard.database, yard.store)
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_worker_that_stops_hands_its_import_on(yard: Yard, web: FlaskClient) -> None:
+    import_id = start(web, {"a.csv": table(digits(30))})
+    with yard.worker("w1") as worker:
+        reader_of(worker)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+    assert look(yard.database, import_id).status is TicketStatus.QUEUED
+    with yard.worker("w2"):
+        assert wait_over(yard, import_id).worker == "w2"
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_an_import_that_nobody_wants_any_more_stops(yard: Yard, web: FlaskClient) -> None:
+    import_id = start(web, {"a.csv": table(digits(30))})
+    with yard.worker() as worker:
+        reader = reader_of(worker)
+        assert web.delete(f"/api/v1/imports/{import_id}").status_code == 204
+        wait_until(lambda: not reader.is_running(), what="its reader is ended")
+        other = start(web, {"b.csv": table(digits(24))}, "others")
+        wait_over(yard, other)
+    assert not any("uploads" in name for name in stored(yard.settings))
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_reader_that_dies_is_an_answer(yard: Yard, web: FlaskClient) -> None:
+    import_id = start(web, {"a.csv": table(digits(30))})
+    with yard.worker() as worker:
+        reader_of(worker).kill()
+        failed = wait_over(yard, import_id, TicketStatus.FAILED)
+        assert failed.failure is not None
+        assert failed.failure["kind"] == "out_of_memory"
+        assert "killed by signal 9" in failed.failure["evidence"]
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_reader_that_takes_too_long_is_ended(yard: Yard, web: FlaskClient) -> None:
+    import_id = start(web, {"a.csv": table(digits(30))})
+    with yard.worker(TRAINYARD_IMPORT_SECONDS="2") as worker:
+        reader_of(worker)
+        failed = wait_over(yard, import_id, TicketStatus.FAILED)
+        assert failed.failure is not None
+        assert "took longer than the 2 s" in failed.failure["evidence"]
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_worker_may_leave_imports_to_others(yard: Yard, web: FlaskClient) -> None:
+    import_id = start(web, {"a.csv": table(digits(30))})
+    with yard.worker("w1", TRAINYARD_IMPORTS="false"), yard.worker("w2"):
+        assert wait_over(yard, import_id).worker == "w2"
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_worker_with_another_store_says_so(yard: Yard, web: FlaskClient, tmp_path: Path) -> None:
+    import_id = start(web, {"a.csv": table(digits(30))})
+    with yard.worker(TRAINYARD_ARTIFACTS_URL=f"file://{tmp_path / 'elsewhere'}"):
+        failed = wait_over(yard, import_id, TicketStatus.FAILED)
+        assert failed.failure is not None
+        assert "the same TRAINYARD_ARTIFACTS_URL?" in failed.failure["evidence"]
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_workers_show_what_they_import(yard: Yard, web: FlaskClient) -> None:
+    import_id = start(web, {"a.csv": table(digits(30))})
+
+    def shown() -> Any:
+        with yard.database.read() as session:
+            row = session.get(Worker, "w1")
+            return row and row.info.get("import_id")
+
+    with yard.worker() as worker:
+        reader = reader_of(worker)
+        wait_until(lambda: shown() == import_id, what="the worker shows its import")
+        reader.resume()
+        wait_over(yard, import_id)
+        wait_until(lambda: shown() is None, what="the worker shows no import")
+
+
+# --- public sets --------------------------------------------------------------------------------
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def mirror(folder: Path) -> Iterator[str]:
+    """Serve a folder on loopback."""
+    handler = partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def fashion_files() -> dict[str, bytes]:
+    """Return files of Fashion-MNIST's names and form, with other images."""
+    files = {}
+    for name, data in (("train", digits(60, classes=10)), ("t10k", digits(20, classes=10))):
+        files[f"{name}-images-idx3-ubyte.gz"] = zipped(idx(data["x"][..., 0]))
+        files[f"{name}-labels-idx1-ubyte.gz"] = zipped(idx(data["y"]))
+    return files
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_public_set_is_fetched_from_a_mirror_and_checked(
+    yard: Yard, web: FlaskClient, tmp_path: Path
+) -> None:
+    files = fashion_files()
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    assert {file.name for file in known.KNOWN["fashion_mnist"].files} == set(files)
+    with mirror(folder) as url, yard.worker(TRAINYARD_KNOWN_SETS_URL=url):
+        # The images are not the published ones, so their checksum is not either.
+        import_id = start(web, {}, "fashion_mnist", known="fashion_mnist")
+        failed = wait_over(yard, import_id, TicketStatus.FAILED)
+        assert failed.failure is not None
+        md5 = hashlib.md5(files["train-images-idx3-ubyte.gz"], usedforsecurity=False).hexdigest()
+        assert f"Received: {md5}." in failed.failure["evidence"]
+        # Sent by a person they are an edition of their own, with the set's names.
+        import_id = start(web, files, "fashion_mnist", known="fashion_mnist")
+        wait_over(yard, import_id)
+        detail = json_of(web.get(f"{DATASETS}/fashion_mnist"))
+        assert detail["classes"][0] == "T-shirt/top"
+        assert detail["title"] == "Fashion-MNIST"
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_public_set_that_cannot_or_may_not_be_fetched_is_told(
+    yard: Yard, web: FlaskClient, tmp_path: Path
+) -> None:
+    with mirror(tmp_path) as url, yard.worker(TRAINYARD_KNOWN_SETS_URL=url):
+        failed = wait_over(yard, start(web, {}, "kmnist", known="kmnist"), TicketStatus.FAILED)
+        assert failed.failure is not None
+        assert "404" in failed.failure["evidence"]
+        assert "TRAINYARD_KNOWN_SETS_URL" in failed.failure["evidence"]
+    with yard.worker(TRAINYARD_DOWNLOADS="false"):
+        failed = wait_over(yard, start(web, {}, "kmnist", known="kmnist"), TicketStatus.FAILED)
+        assert failed.failure is not None
+        assert "may not fetch data sets" in failed.failure["evidence"]
+
+
+def test_what_is_published_holds_what_its_row_says(yard: Yard, web: FlaskClient) -> None:
+    from shared.datasets.cache import DatasetCache
+    from shared.datasets.layout import verify
+
+    data = digits(40, channels=3)
+    with yard.worker():
+        wait_over(yard, start(web, {"a.npz": npz(x=data["x"], y=data["y"])}))
+    with yard.database.read() as session:
+        _, version = catalogue.find(session, "flowers")
+    description = Description(
+        version=version.version,
+        train_images=version.train_images,
+        test_images=version.test_images,
+        height=version.height,
+        width=version.width,
+        channels=version.channels,
+        classes=tuple(version.classes),
+    )
+    cache = DatasetCache(yard.folder / "elsewhere", yard.store, most_bytes=1 << 30)
+    verify(cache.fetch(version.uri, description), description)
