@@ -45,6 +45,7 @@ _desk = Desk(
 get = _desk.get
 renew = _desk.renew
 fail = _desk.fail
+waits = _desk.waits
 give_back = _desk.give_back
 
 

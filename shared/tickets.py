@@ -90,13 +90,9 @@ class Desk(Generic[Kind]):
             None if there is nothing to do.
         """
         model = self._model
-        waits = sa.or_(
-            model.status == TicketStatus.QUEUED,
-            sa.and_(self.is_silent(), model.tries < self._max_tries),
-        )
         work_id = session.scalar(
             sa.select(model.id)
-            .where(waits, *conditions)
+            .where(self._can_be_taken(), *conditions)
             .order_by(model.id)
             .limit(1)
             .with_for_update(skip_locked=True)
@@ -116,6 +112,18 @@ class Desk(Generic[Kind]):
             )
         )
         return ticket
+
+    def waits(self, session: Session) -> bool:
+        """Whether there is a piece to take; reads only, so that asking often costs nothing."""
+        found = session.scalar(sa.select(self._model.id).where(self._can_be_taken()).limit(1))
+        return found is not None
+
+    def _can_be_taken(self) -> sa.ColumnElement[bool]:
+        model = self._model
+        return sa.or_(
+            model.status == TicketStatus.QUEUED,
+            sa.and_(self.is_silent(), model.tries < self._max_tries),
+        )
 
     def renew(
         self,

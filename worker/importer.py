@@ -98,6 +98,9 @@ class Importer:
 
     def _claim(self) -> Ticket | None:
         settings = self._yard.settings
+        with self._yard.database.read() as session:
+            if not imports.waits(session):
+                return None
         with self._yard.database.write() as session:
             return imports.claim(
                 session, settings.worker_name, lease_seconds=settings.lease_seconds

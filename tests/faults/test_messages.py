@@ -25,7 +25,7 @@ def frozen(yard: Yard, worker: subprocess.Popen[bytes]) -> Iterator[redis.Redis]
     yard.wait_log("w1", "is ready")
     yard.wait_idle()
     with connect(yard.settings.resolved_redis_url, timeout_seconds=5) as client:
-        worker.send_signal(signal.SIGSTOP)
+        yard.freeze(worker)
         try:
             wait_until(
                 lambda: client.info("clients")["blocked_clients"] == 0,
