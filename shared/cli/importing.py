@@ -16,7 +16,7 @@ from urllib.parse import quote
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
-from shared.cli.errors import Refused
+from shared.cli.errors import Refused, Unreachable
 from shared.cli.submission import parse_change
 from shared.cli.tables import make_console
 from shared.cli.text import clean
@@ -100,7 +100,7 @@ def run(client: Client, body: dict[str, Any], files: list[Sending]) -> dict[str,
                 _send(client, path, file, bar)
         return _follow(client, path)
     except BaseException:
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(Refused, Unreachable):  # what is not forgotten now is so tomorrow
             client.delete(path)
         raise
 

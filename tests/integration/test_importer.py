@@ -18,7 +18,6 @@ from flask.testing import FlaskClient
 from shared import catalogue
 from shared.database import Database
 from shared.datasets import known
-from shared.datasets.layout import Description
 from shared.errors import NotFound
 from shared.models import TicketStatus, Worker
 from shared.settings import Settings
@@ -29,6 +28,7 @@ from tests.waiting import wait_until
 from tests.web_client import json_of, serving
 from tests.worker_yard import Yard, make_yard
 from web.api import dataset_schemas
+from worker.inputs import description_of
 
 
 @pytest.fixture
@@ -281,14 +281,6 @@ def test_what_is_published_holds_what_its_row_says(yard: Yard, web: FlaskClient)
         wait_over(yard, start(web, {"a.npz": npz(x=data["x"], y=data["y"])}))
     with yard.database.read() as session:
         _, version = catalogue.find(session, "flowers")
-    description = Description(
-        version=version.version,
-        train_images=version.train_images,
-        test_images=version.test_images,
-        height=version.height,
-        width=version.width,
-        channels=version.channels,
-        classes=tuple(version.classes),
-    )
+    description = description_of(version)
     cache = DatasetCache(yard.folder / "elsewhere", yard.store, most_bytes=1 << 30)
     verify(cache.fetch(version.uri, description), description)

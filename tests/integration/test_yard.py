@@ -109,6 +109,8 @@ def test_a_signal_ends_the_parts_in_order_and_cleanly(
     start_yard: StartYard, number: signal.Signals
 ) -> None:
     yard = start_yard().ready()
+    for part in ("web", "scheduler", "worker"):
+        yard.pid_of(part)  # from then on it writes down how it ends
     assert yard.end(number) == 0
     ends = [line for line in yard.diary if "ends" in line]
     assert ends[0] == "worker ends with redis"
