@@ -11,7 +11,7 @@ from shared.database import utc_now
 from shared.datasets import BUNDLED_SCHEME
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.models import Dataset, DatasetVersion, Job, Status
-from shared.protocol import ReadDone
+from shared.reading import ReadDone
 from shared.spec.dataset_import import DatasetImport
 from shared.spec.job import DatasetRef
 

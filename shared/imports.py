@@ -21,7 +21,7 @@ from shared import catalogue
 from shared.database import utc_now
 from shared.errors import Conflict, InvalidInput
 from shared.models import Import, TicketStatus
-from shared.protocol import ReadDone
+from shared.reading import ReadDone
 from shared.spec.dataset_import import DatasetImport
 from shared.tickets import Desk, Ticket
 

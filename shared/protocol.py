@@ -1,7 +1,7 @@
 """The JSON-lines protocol between a supervisor and the program that works for it.
 
 Supervisor to trainer, on standard input: one `Run`, then at most one `Stop`; or one `Measure`.
-To the reader of files (`worker.importing`): one `Read`.
+To the reader of files (`worker.importing`): one `Read`, see `shared.reading`.
 End of input means that the supervisor is gone: the program ends at once.
 Back, on standard output: events, one JSON object a line. What the program and its libraries
 print otherwise goes to standard error, which is the job's log.
@@ -15,26 +15,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
-from shared.datasets.report import Report
-from shared.limits import Limits
-from shared.spec.dataset_import import ImportOptions
+from shared.message import Message
+from shared.reading import Read, ReadDone, Reading, Refused
 from shared.spec.job import JobSpec
-
-
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def to_line(self) -> str:
-        """Return the message as one line of JSON, newline included."""
-        return self.model_dump_json() + "\n"
-
 
 # --- commands ---------------------------------------------------------------------------------
 
 
-class Run(_Message):
+class Run(Message):
     """Train this spec; the first and only assignment of a trainer's life.
 
     Attributes:
@@ -49,16 +39,16 @@ class Run(_Message):
     spec: JobSpec
     dataset_dir: Path
     work_dir: Path
-    checkpoints: list[Path] = []
+    checkpoints: list[Path] = Field(default_factory=list)
 
 
-class Stop(_Message):
+class Stop(Message):
     """Save a checkpoint as soon as possible, send `Stopped`, and exit."""
 
     command: Literal["stop"] = "stop"
 
 
-class Measure(_Message):
+class Measure(Message):
     """Find out what training this spec would take; train nothing.
 
     Attributes:
@@ -71,37 +61,6 @@ class Measure(_Message):
     work_dir: Path
 
 
-class SentFile(_Message):
-    """A file that a person sent.
-
-    Attributes:
-        path: where it lies.
-        name: what it was called.
-        part: which part it holds, if that was said.
-    """
-
-    path: Path
-    name: str
-    part: Literal["train", "test"] | None = None
-
-
-class Read(_Message):
-    """Turn files into a version of a data set.
-
-    Attributes:
-        files: what was sent.
-        options: how to read them.
-        limits: what reading them may take.
-        out_dir: existing empty folder where the version is written.
-    """
-
-    command: Literal["read"] = "read"
-    files: list[SentFile]
-    options: ImportOptions
-    limits: Limits
-    out_dir: Path
-
-
 Assignment = Run | Measure
 Command = Assignment | Read | Stop
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
@@ -110,7 +69,7 @@ COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminat
 # --- events -----------------------------------------------------------------------------------
 
 
-class Ready(_Message):
+class Ready(Message):
     """TensorFlow is imported; the trainer waits for its assignment."""
 
     event: Literal["ready"] = "ready"
@@ -118,7 +77,7 @@ class Ready(_Message):
     versions: dict[str, str]
 
 
-class Layer(_Message):
+class Layer(Message):
     """One row of the model summary; `output_shape` is without the batch axis."""
 
     name: str
@@ -127,7 +86,7 @@ class Layer(_Message):
     parameters: int
 
 
-class Machine(_Message):
+class Machine(Message):
     """What a run's numbers depend on beside its spec and versions.
 
     Attributes:
@@ -143,7 +102,7 @@ class Machine(_Message):
     inter_op_threads: int
 
 
-class Started(_Message):
+class Started(Message):
     """The model is built and the data are in place.
 
     Attributes:
@@ -171,10 +130,10 @@ class Started(_Message):
     seed: int
     dataset_version: str
     resumed_from: str | None = None
-    rejected_checkpoints: dict[str, str] = {}
+    rejected_checkpoints: dict[str, str] = Field(default_factory=dict)
 
 
-class Progress(_Message):
+class Progress(Message):
     """Where training is, about once a second. The first one marks the first finished step.
 
     Attributes:
@@ -194,7 +153,7 @@ class Progress(_Message):
     images_per_second: float | None = None
 
 
-class Epoch(_Message):
+class Epoch(Message):
     """A finished epoch, one row of `epochs`.
 
     Attributes:
@@ -215,7 +174,7 @@ class Epoch(_Message):
     replayed: bool = False
 
 
-class Checkpoint(_Message):
+class Checkpoint(Message):
     """A complete checkpoint lies at `path`: `epoch`, `step` as in `Started`."""
 
     event: Literal["checkpoint"] = "checkpoint"
@@ -226,7 +185,7 @@ class Checkpoint(_Message):
     sha256: str
 
 
-class Artifact(_Message):
+class Artifact(Message):
     """A complete file to publish lies at `path`.
 
     Attributes:
@@ -242,7 +201,7 @@ class Artifact(_Message):
     sha256: str
 
 
-class Finished(_Message):
+class Finished(Message):
     """Training is over and every artifact is written.
 
     Attributes:
@@ -264,7 +223,7 @@ class Finished(_Message):
     test_loss: float
 
 
-class Stopped(_Message):
+class Stopped(Message):
     """Training was stopped on request; the newest checkpoint has its position."""
 
     event: Literal["stopped"] = "stopped"
@@ -272,7 +231,7 @@ class Stopped(_Message):
     step: int
 
 
-class Failed(_Message):
+class Failed(Message):
     """The job itself cannot go on.
 
     Attributes:
@@ -287,7 +246,7 @@ class Failed(_Message):
     suggestion: str
 
 
-class Measuring(_Message):
+class Measuring(Message):
     """A pre-flight goes on.
 
     Attributes:
@@ -300,7 +259,7 @@ class Measuring(_Message):
     share: float
 
 
-class Probe(_Message):
+class Probe(Message):
     """What training took at one batch size.
 
     Attributes:
@@ -316,7 +275,7 @@ class Probe(_Message):
     memory_bytes: int
 
 
-class Findings(_Message):
+class Findings(Message):
     """What training a spec would take, as a few steps of it showed; also what the API answers."""
 
     device: str = Field(description="What would train.")
@@ -343,75 +302,6 @@ class Measured(Findings):
     """The result of a pre-flight."""
 
     event: Literal["measured"] = "measured"
-
-
-class Reading(_Message):
-    """An import goes on.
-
-    Attributes:
-        doing: what is done now, in a few words.
-        share: part of the work that is done, 0 to 1.
-    """
-
-    event: Literal["reading"] = "reading"
-    doing: str
-    share: float
-
-
-class ReadDone(_Message):
-    """The version lies in the folder, complete.
-
-    Attributes:
-        version, train_images, test_images, height, width, channels, classes: as in
-            `shared.datasets.layout.Description`.
-        report: what a survey of it found.
-        notes: what was decided that the files did not say, as sentences.
-    """
-
-    event: Literal["read_done"] = "read_done"
-    version: str
-    train_images: int
-    test_images: int
-    height: int
-    width: int
-    channels: int
-    classes: list[str]
-    report: Report
-    notes: list[str]
-
-
-class Fault(_Message):
-    """One thing that is wrong with a file.
-
-    Attributes:
-        file: its name.
-        row: row of a table from 1, the header not counted; or an index in an array.
-        column: its name, or its number from 1.
-        value: what stands there.
-        rule: what is allowed, as a sentence.
-    """
-
-    file: str
-    row: int | None = None
-    column: str | None = None
-    value: str | None = None
-    rule: str
-
-    def __str__(self) -> str:
-        places = [self.file]
-        if self.row is not None:
-            places.append(f"row {self.row:,}")
-        if self.column is not None:
-            places.append(f"column {self.column}")
-        received = "" if self.value is None else f" Received: {self.value}."
-        return f"{', '.join(places)}: {self.rule}{received}"
-
-
-class Refused(_Message):
-    """The files cannot become a data set; nothing was kept."""
-
-    event: Literal["refused"] = "refused"
-    faults: list[Fault]
 
 
 Event = (

@@ -20,7 +20,7 @@ from PIL import Image
 from shared.datasets.layout import map_arrays
 from shared.datasets.report import Part
 from shared.limits import Limits
-from shared.protocol import ReadDone, SentFile
+from shared.reading import ReadDone, SentFile
 from shared.settings import Settings
 from shared.spec.dataset_import import ImportOptions
 from worker.importing.build import Builder

@@ -15,7 +15,8 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from shared.protocol import Assignment, Event, Read, Stop, parse_command
+from shared.protocol import Assignment, Event, Stop, parse_command
+from shared.reading import Read
 
 
 class Channel:

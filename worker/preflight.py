@@ -11,33 +11,24 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from shared import catalogue, preflights, protocol
 from shared.errors import LeaseLost, NotFound
 from shared.spec import JobSpec
 from shared.tickets import Ticket
+from worker.holder import Holder, Write
 from worker.inputs import fetch_dataset
-from worker.recorder import is_outage
 from worker.standby import Standby
 from worker.supervisor import Yard
 from worker.trainer_process import TrainerProcess, describe_exit
 
 _TICK_SECONDS = 0.2
-# How soon a question that nobody asks any more is noticed.
-_RENEW_SECONDS = 1.0
 _LONGEST_SECONDS = 600.0
 _SHOWN_LOG_LINES = 5
 _SIGKILL = -9
 
 log = logging.getLogger(__name__)
-
-Write = Callable[[Session], None]
 
 
 class Pilot:
@@ -57,7 +48,9 @@ class Pilot:
         self._ticket = ticket
         self._standby = standby
         self._drain = drain
-        self._progress: dict[str, Any] | None = None
+        self._holder = Holder(
+            yard, ticket, drain, renew=preflights.renew, what=f"pre-flight {ticket.id}"
+        )
         self._log_lines: list[str] = []
         folder = f"preflight-{ticket.id}-{ticket.token[:8]}"
         self._work_dir: Path = yard.settings.worker_work_dir / folder
@@ -80,7 +73,10 @@ class Pilot:
             shutil.rmtree(self._work_dir, ignore_errors=True)
             if not self._drain.is_set():
                 self._standby.refill()
-        self._write_answer(answer)
+        try:
+            self._holder.write(answer)
+        except LeaseLost as error:
+            log.info("%s", error)
 
     def _answer(self) -> Write:
         self._work_dir.mkdir(parents=True)
@@ -106,11 +102,8 @@ class Pilot:
     def _follow(self, trainer: TrainerProcess) -> Write:
         """Wait for the trainer's answer; keep the right to write it meanwhile."""
         gives_up_at = time.monotonic() + _LONGEST_SECONDS
-        renew_at = 0.0
         while not self._drain.is_set():
-            if time.monotonic() >= renew_at:
-                self._renew()
-                renew_at = time.monotonic() + _RENEW_SECONDS
+            self._holder.keep()
             if time.monotonic() > gives_up_at:
                 return self._failed(
                     "timeout",
@@ -123,8 +116,8 @@ class Pilot:
                 continue
             match event:
                 case protocol.Measuring():
-                    self._progress = event.model_dump(mode="json", exclude={"event"})
-                    renew_at = 0.0
+                    self._holder.tell(event.doing, event.share)
+                    self._holder.keep(now=True)
                 case protocol.Measured():
                     report = event.model_dump(mode="json", exclude={"event"})
                     return lambda s: preflights.finish(s, self._ticket, report)
@@ -152,36 +145,3 @@ class Pilot:
 
     def _take_log_line(self, line: str) -> None:
         self._log_lines = [*self._log_lines, line][-_SHOWN_LOG_LINES:]
-
-    def _renew(self) -> None:
-        try:
-            with self._yard.database.write() as session:
-                preflights.renew(
-                    session,
-                    self._ticket,
-                    lease_seconds=self._yard.settings.lease_seconds,
-                    progress=self._progress,
-                )
-        except SQLAlchemyError as error:
-            if not is_outage(error):
-                raise
-            log.warning("SQL is away, pre-flight %d goes on: %s", self._ticket.id, error)
-
-    def _write_answer(self, answer: Write) -> None:
-        """Write it as soon as SQL takes it, for as long as the right to it may hold."""
-        gives_up_at = time.monotonic() + self._yard.settings.lease_seconds
-        while True:
-            try:
-                with self._yard.database.write() as session:
-                    answer(session)
-            except LeaseLost as error:
-                log.info("%s", error)
-            except SQLAlchemyError as error:
-                if not is_outage(error):
-                    raise
-                if time.monotonic() < gives_up_at and not self._drain.wait(_RENEW_SECONDS):
-                    continue
-                log.warning(
-                    "SQL is away, pre-flight %d is not answered: %s", self._ticket.id, error
-                )
-            return

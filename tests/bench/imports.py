@@ -14,7 +14,7 @@ import pandas as pd
 
 from shared.datasets.bundled import BUNDLED
 from shared.limits import Limits
-from shared.protocol import Read, SentFile
+from shared.reading import Read, SentFile
 from shared.settings import Settings
 from shared.spec.dataset_import import ImportOptions
 from tests.bench.figures import Figure

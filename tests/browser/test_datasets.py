@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from shared import imports
-from shared.protocol import ReadDone
+from shared.reading import ReadDone
 from shared.tickets import Ticket
 from tests.browser.conftest import DESKTOP, PHONE, OpenPage, Site, Watch
 from tests.sent_files import digits, picture, table

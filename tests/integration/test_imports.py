@@ -18,7 +18,7 @@ from shared.database import Database, utc_now
 from shared.datasets.bundled import BUNDLED
 from shared.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from shared.models import Dataset, DatasetVersion, Import, TicketStatus
-from shared.protocol import ReadDone
+from shared.reading import ReadDone
 from shared.settings import Settings
 from shared.spec.dataset_import import DatasetImport, ImportOptions
 from shared.submit import submit_job

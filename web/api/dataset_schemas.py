@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from shared.datasets.report import Report
 from shared.models import TicketStatus
-from shared.protocol import Fault
+from shared.reading import Fault
 from shared.spec.dataset_import import DatasetImport
 from shared.spec.fields import SpecModel
 from web.api.schemas import Answer

@@ -22,7 +22,7 @@ from shared.datasets.layout import (
 from shared.datasets.report import Part
 from shared.datasets.survey import survey
 from shared.limits import Limits
-from shared.protocol import ReadDone
+from shared.reading import ReadDone
 from shared.spec.dataset_import import LARGEST_SIDE, SMALLEST_SIDE, ImportOptions
 from worker.importing.faults import bad
 from worker.importing.labels import Codes, LabelBook

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.protocol import Fault, Refused
+from shared.reading import Fault, Refused
 
 _SHOWN_CHARACTERS = 80
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import PurePosixPath
 
 from shared.limits import Limits
-from shared.protocol import SentFile
+from shared.reading import SentFile
 from shared.spec.dataset_import import ImportOptions
 from worker.importing.arrays import read_arrays
 from worker.importing.build import Chunk

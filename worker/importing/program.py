@@ -15,7 +15,8 @@ import time
 import traceback
 from typing import NoReturn
 
-from shared.protocol import Event, Failed, Read, Reading
+from shared.protocol import Event, Failed
+from shared.reading import Read, Reading
 from worker.channel import Channel, Commands
 
 EXIT_DONE = 0

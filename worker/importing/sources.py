@@ -15,7 +15,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from shared.datasets.report import Part
 from shared.limits import Limits
-from shared.protocol import SentFile
+from shared.reading import SentFile
 from worker.importing.faults import bad
 
 _GZIP = b"\x1f\x8b"

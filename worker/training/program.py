@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from shared.errors import FieldError, InvalidInput, TrainyardError
-from shared.protocol import Assignment, Event, Measure, Read, Ready, Run
+from shared.protocol import Assignment, Event, Measure, Ready, Run
+from shared.reading import Read
 from shared.settings import Settings
 from shared.spec import JobSpec, validate
 from worker.channel import Channel, Commands

@@ -1,0 +1,255 @@
+"""Carries out one import: fetches the files, has them read, publishes the version.
+
+The files are read by a program with bounded memory and time (`worker.importing`); what goes wrong
+there is an answer. Only a worker that stops hands the import on.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared import imports, protocol
+from shared.datasets.derived import DERIVED
+from shared.datasets.known import KNOWN, KnownFile
+from shared.datasets.layout import ARRAYS, DESCRIPTION
+from shared.errors import LeaseLost, NotFound, TrainyardError
+from shared.limits import Limits
+from shared.reading import Read, ReadDone, Reading, Refused, SentFile
+from shared.spec.dataset_import import DatasetImport
+from shared.tickets import Ticket
+from worker.download import fetch_known
+from worker.holder import Holder, Write
+from worker.supervisor import Yard
+from worker.trainer_process import READER_COMMAND, TrainerProcess, describe_exit
+
+_TICK_SECONDS = 0.2
+# Shares of the work that fetching, and all before publishing, are.
+_FETCHED_SHARE = 0.15
+_READ_SHARE = 0.95
+_SIGKILL, _SIGXCPU = -9, -24
+
+log = logging.getLogger(__name__)
+
+
+class ImportRun:
+    """One import.
+
+    Args:
+        yard: database, store, settings.
+        ticket: the right to it.
+        drain: set when the worker hands back what it does.
+    """
+
+    def __init__(self, yard: Yard, ticket: Ticket, drain: threading.Event) -> None:
+        self._yard = yard
+        self._ticket = ticket
+        self._drain = drain
+        self._holder = Holder(yard, ticket, drain, renew=imports.renew, what=f"import {ticket.id}")
+        self._log_lines: list[str] = []
+        folder = f"import-{ticket.id}-{ticket.token[:8]}"
+        self._work_dir: Path = yard.settings.worker_work_dir / folder
+
+    def run(self) -> None:
+        """Import, or write why not; whatever happens, nothing half stays."""
+        log.info("Import %d.", self._ticket.id)
+        over = True
+        try:
+            write = self._import()
+            over = write is not None
+            self._holder.write(write or (lambda s: imports.give_back(s, self._ticket)))
+        except (LeaseLost, NotFound) as error:  # nobody wants it any more, or somebody else has it
+            log.info("%s", error)
+            over = self._is_gone()
+        finally:
+            shutil.rmtree(self._work_dir, ignore_errors=True)
+        if over:
+            self._yard.store.delete(imports.folder(self._ticket.id))
+
+    def _import(self) -> Write | None:
+        """Return what ends the import; None: another worker shall do it."""
+        try:
+            request, files = self._gather()
+            out_dir = self._work_dir / "out"
+            out_dir.mkdir()
+            event = self._read(request, files, out_dir)
+            if event is None:
+                return None
+            if isinstance(event, ReadDone):
+                uri = self._publish(out_dir, event)
+                return lambda s: imports.publish(s, self._ticket, event, uri)
+            return self._failed(event)
+        except _Drained:
+            return None
+        except (LeaseLost, NotFound, SQLAlchemyError):
+            raise
+        except Exception as error:  # whatever it is, the person who waits is told
+            log.exception("Import %d cannot be carried out.", self._ticket.id)
+            return self._failed(
+                protocol.Failed(
+                    kind="internal",
+                    evidence=f"Worker {self._yard.settings.worker_name}: {error}",
+                    suggestion="Look at that worker's log, disk and artifact store.",
+                )
+            )
+
+    # --- the files ------------------------------------------------------------------------------
+
+    def _gather(self) -> tuple[DatasetImport, list[SentFile]]:
+        """Bring the files to this machine."""
+        with self._yard.database.read() as session:
+            row = imports.get(session, self._ticket.id)
+            request, sent = DatasetImport.model_validate(row.request), list(row.files)
+        in_dir = self._work_dir / "in"
+        in_dir.mkdir(parents=True)
+        files = []
+        for place, file in enumerate(sent):
+            self._tell("Fetching the files", _FETCHED_SHARE * place / len(sent))
+            local = in_dir / str(place)  # never a name that somebody sent
+            try:
+                self._yard.store.get(file["path"], local)
+            except NotFound as error:
+                raise TrainyardError(
+                    f"{file['name']} is not in the artifact store. Do web server and workers have "
+                    "the same TRAINYARD_ARTIFACTS_URL?"
+                ) from error
+            files.append(SentFile(path=local, name=file["name"], part=file["part"]))
+        if not files and request.known is not None:
+            known = KNOWN[request.known]
+            for place, source in enumerate(known.files):
+                local = in_dir / str(place)
+                self._fetch(source, local, place / len(known.files), 1 / len(known.files))
+                files.append(SentFile(path=local, name=source.name))
+        return request, files
+
+    def _fetch(self, file: KnownFile, local: Path, done: float, part: float) -> None:
+        """Fetch a file of a public set, a `part` of all that is to be fetched."""
+
+        def tell(share: float) -> None:
+            self._tell(f"Fetching {file.name}", _FETCHED_SHARE * (done + part * share))
+
+        fetch_known(file, local, self._yard.settings, tell)
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def _read(
+        self, request: DatasetImport, files: list[SentFile], out_dir: Path
+    ) -> ReadDone | Refused | protocol.Failed | None:
+        """Have the files read; None if the worker stops meanwhile."""
+        limits = Limits.of(self._yard.settings)
+        reader = TrainerProcess({"OPENBLAS_NUM_THREADS": "1"}, READER_COMMAND)
+        reader.attach_log(self._take_log_line)
+        try:
+            reader.send(Read(files=files, options=request.options, limits=limits, out_dir=out_dir))
+            return self._follow(reader, limits)
+        finally:
+            reader.kill()
+
+    def _follow(
+        self, reader: TrainerProcess, limits: Limits
+    ) -> ReadDone | Refused | protocol.Failed | None:
+        gives_up_at = time.monotonic() + limits.seconds
+        while not self._drain.is_set():
+            self._holder.keep()
+            if time.monotonic() > gives_up_at:
+                return _took_too_long(limits)
+            try:
+                event = reader.events.get(timeout=_TICK_SECONDS)
+            except queue.Empty:
+                continue
+            match event:
+                case Reading():
+                    span = _READ_SHARE - _FETCHED_SHARE
+                    self._tell(event.doing, _FETCHED_SHARE + span * event.share)
+                case ReadDone() | Refused() | protocol.Failed():
+                    return event
+                case None:
+                    return self._died(reader.wait(1.0), limits)
+                case _:
+                    pass
+        return None
+
+    def _died(self, code: int | None, limits: Limits) -> protocol.Failed:
+        if code == _SIGXCPU:
+            return _took_too_long(limits)
+        evidence = " ".join([describe_exit(code).replace("trainer", "reader"), *self._log_lines])
+        if code == _SIGKILL:
+            return protocol.Failed(
+                kind="out_of_memory",
+                evidence=evidence,
+                suggestion="The machine most likely ran out of memory: send a smaller file.",
+            )
+        return protocol.Failed(
+            kind="internal", evidence=evidence, suggestion="Look at the worker's log."
+        )
+
+    def _take_log_line(self, line: str) -> None:
+        log.info("Import %d: %s", self._ticket.id, line)
+        self._log_lines = [*self._log_lines, line][-5:]
+
+    # --- what comes of it -----------------------------------------------------------------------
+
+    def _publish(self, out_dir: Path, read: ReadDone) -> str:
+        """Put a version into the artifact store, its description last."""
+        uri = f"datasets/{read.version}"
+        names = [*(f"{array}.npy" for array in (*ARRAYS, *DERIVED)), DESCRIPTION]
+        if not self._yard.store.exists(f"{uri}/{DESCRIPTION}"):
+            for place, name in enumerate(names):
+                share = _READ_SHARE + (1 - _READ_SHARE) * place / len(names)
+                self._tell("Storing the version", share)
+                self._yard.store.put(out_dir / name, f"{uri}/{name}")
+        return uri
+
+    def _failed(self, event: Refused | protocol.Failed) -> Write:
+        if isinstance(event, Refused):
+            failure: dict[str, Any] = {
+                "kind": "data",
+                "evidence": " ".join(str(fault) for fault in event.faults),
+                "suggestion": "Correct the file, or say in the options how it is to be read.",
+                "faults": [fault.model_dump(mode="json") for fault in event.faults],
+            }
+        else:
+            failure = event.model_dump(mode="json", exclude={"event"}) | {"faults": []}
+        return lambda s: imports.fail(s, self._ticket, failure)
+
+    def _tell(self, doing: str, share: float) -> None:
+        """Tell how far it is.
+
+        Raises:
+            LeaseLost: nobody wants the import any more.
+            _Drained: the worker stops.
+        """
+        self._holder.tell(doing, share)
+        self._holder.keep()
+        if self._drain.is_set():
+            raise _Drained
+
+    def _is_gone(self) -> bool:
+        """Whether a person has deleted the import."""
+        try:
+            with self._yard.database.read() as session:
+                imports.get(session, self._ticket.id)
+        except NotFound:
+            return True
+        except SQLAlchemyError:
+            return False
+        return False
+
+
+class _Drained(Exception):
+    """The worker stops; another one shall import."""
+
+
+def _took_too_long(limits: Limits) -> protocol.Failed:
+    return protocol.Failed(
+        kind="internal",
+        evidence=f"Reading took longer than the {limits.seconds:g} s that it may.",
+        suggestion="Send the data as .npz or IDX, or raise TRAINYARD_IMPORT_SECONDS.",
+    )
