@@ -24,9 +24,9 @@ from shared.reading import ReadDone, SentFile
 from shared.settings import Settings
 from shared.spec.dataset_import import ImportOptions
 from worker.importing.build import Builder
+from worker.importing.context import Context
 from worker.importing.faults import BadFile
 from worker.importing.formats import read
-from worker.importing.labels import LabelBook
 
 LIMITS = Limits.of(Settings())
 
@@ -103,13 +103,13 @@ def read_files(
     for left in out.iterdir():
         left.unlink()
     shares: list[float] = []
-    chosen = ImportOptions(**options)
-    book = LabelBook(within.dataset_classes)
-    with Builder(out, chosen, within, book, lambda _, share: shares.append(share)) as builder:
-        chunks = read(sent, chosen, within, book, builder.notes)
-        with contextlib.closing(chunks):
-            for chunk in chunks:
-                builder.add(chunk)
+    context = Context.of(ImportOptions(**options), within)
+    with (
+        Builder(out, context, lambda _, share: shares.append(share)) as builder,
+        contextlib.closing(read(sent, context)) as chunks,
+    ):
+        for chunk in chunks:
+            builder.add(chunk)
         return Reading(builder.finish(), out, shares)
 
 

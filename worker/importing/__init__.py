@@ -8,6 +8,7 @@
     idx.py        IDX, as MNIST comes
     pictures.py   a zip of PNG, JPEG or WebP, a folder a class
     cifar.py      CIFAR-10's binary files
+    context.py    what every reader needs beside the files
     labels.py     labels to classes
     build.py      chunks of images to a version's folder
 

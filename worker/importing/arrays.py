@@ -21,8 +21,8 @@ from shared.datasets.report import Part
 from shared.limits import Limits
 from shared.spec.dataset_import import LARGEST_SIDE, ImportOptions
 from worker.importing.build import Chunk
+from worker.importing.context import Context
 from worker.importing.faults import bad
-from worker.importing.labels import LabelBook
 from worker.importing.sources import Source, buffered, member, members, open_zip, part_of
 from worker.importing.tables import shape_of, to_images
 
@@ -82,26 +82,16 @@ class _Pair:
     labels: _Array
 
 
-def read_arrays(
-    sources: list[Source],
-    options: ImportOptions,
-    limits: Limits,
-    book: LabelBook,
-    notes: list[str],
-) -> Iterator[Chunk]:
+def read_arrays(sources: list[Source], context: Context) -> Iterator[Chunk]:
     """Read the images of some `.npz` or `.npy` files; arguments and errors as in `tables`."""
     with contextlib.ExitStack() as stack:
-        arrays = [array for source in sources for array in _inspect(source, limits, stack)]
-        yield from _read(_pair(arrays, sources[0].name), options, limits, book, notes)
+        arrays = [array for source in sources for array in _inspect(source, context.limits, stack)]
+        yield from _read(_pair(arrays, sources[0].name), context)
 
 
-def _read(
-    pairs: list[_Pair],
-    options: ImportOptions,
-    limits: Limits,
-    book: LabelBook,
-    notes: list[str],
-) -> Iterator[Chunk]:
+def _read(pairs: list[_Pair], context: Context) -> Iterator[Chunk]:
+    options, limits = context.options, context.limits
+    book, notes = context.book, context.notes
     if any(_VALIDATION_WORDS & _words(pair.images.name) for pair in pairs):
         notes.append("The validation images join the training images; jobs hold back their own.")
     total = sum(pair.images.shape[0] for pair in pairs)

@@ -21,11 +21,11 @@ from shared.datasets.layout import (
 )
 from shared.datasets.report import Part
 from shared.datasets.survey import survey
-from shared.limits import Limits
 from shared.reading import ReadDone
-from shared.spec.dataset_import import LARGEST_SIDE, SMALLEST_SIDE, ImportOptions
+from shared.spec.dataset_import import LARGEST_SIDE, SMALLEST_SIDE
+from worker.importing.context import Context
 from worker.importing.faults import bad
-from worker.importing.labels import Codes, LabelBook
+from worker.importing.labels import Codes
 
 _HEADER = {"descr": "|u1", "fortran_order": False}
 # Shares of the work, as it was measured for MNIST: reading is most of it.
@@ -61,27 +61,18 @@ class Builder:
 
     Args:
         folder: existing and empty.
-        options: how to split, and what classes are called.
-        limits: on bytes and images.
-        book: the labels that the chunks' codes mean.
+        context: the reading's: how to split, what the labels' codes mean, the bounds.
         report: told what is done and the share of the work that is.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        options: ImportOptions,
-        limits: Limits,
-        book: LabelBook,
-        report: Report,
-    ) -> None:
+    def __init__(self, folder: Path, context: Context, report: Report) -> None:
         self._folder = folder
-        self._options = options
-        self._limits = limits
-        self._book = book
+        self._options = context.options
+        self._limits = context.limits
+        self._book = context.book
+        self._notes = context.notes
         self._report = report
         self._parts: dict[Part | None, _PartFile] = {}
-        self.notes: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -131,7 +122,7 @@ class Builder:
         return ReadDone(
             **description.as_dict(),
             report=survey(arrays, classes, surveyed),
-            notes=self.notes,
+            notes=self._notes,
         )
 
     def _check(self, chunk: Chunk) -> None:
@@ -195,7 +186,7 @@ class Builder:
             write_array(self._folder / f"y_{part}.npy", labels[chosen])
         whole.path.unlink()
         tests = int(held_back.sum())
-        self.notes.append(
+        self._notes.append(
             f"The files have no test part: {tests:,} of {len(labels):,} images are held back for "
             "testing, of every class its share."
         )

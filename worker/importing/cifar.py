@@ -15,8 +15,8 @@ import numpy as np
 
 from shared.datasets.report import Part
 from shared.limits import Limits
-from shared.spec.dataset_import import ImportOptions
 from worker.importing.build import Chunk
+from worker.importing.context import Context
 from worker.importing.faults import bad
 from worker.importing.labels import LabelBook
 from worker.importing.sources import Source, buffered, part_of
@@ -27,15 +27,9 @@ _ROWS_AT_ONCE = 5000
 _BATCHES = 6
 
 
-def read_cifar(
-    sources: list[Source],
-    options: ImportOptions,
-    limits: Limits,
-    book: LabelBook,
-    notes: list[str],
-) -> Iterator[Chunk]:
+def read_cifar(sources: list[Source], context: Context) -> Iterator[Chunk]:
     """Read CIFAR-10's files; arguments and errors as in `tables`."""
-    del options, notes
+    limits, book = context.limits, context.book
     batches = 0
     for source in sources:
         for name, part, file in _files(source, limits):

@@ -12,14 +12,14 @@ from shared.spec.dataset_import import ImportOptions
 from worker.importing.arrays import read_arrays
 from worker.importing.build import Chunk
 from worker.importing.cifar import read_cifar
+from worker.importing.context import Context
 from worker.importing.faults import bad
 from worker.importing.idx import is_idx, read_idx
-from worker.importing.labels import LabelBook
 from worker.importing.pictures import ENDINGS, read_pictures
 from worker.importing.sources import Source, member, members, open_zip, part_of
 from worker.importing.tables import read_tables
 
-Reader = Callable[[list[Source], ImportOptions, Limits, LabelBook, list[str]], Iterator[Chunk]]
+Reader = Callable[[list[Source], Context], Iterator[Chunk]]
 _READERS: dict[str, Reader] = {
     "csv": read_tables,
     "npz": read_arrays,
@@ -40,25 +40,17 @@ _DANGEROUS = (
 _KNOWN_KINDS = "It must be a CSV, .npz, IDX, CIFAR-10's binary files or a zip of pictures."
 
 
-def read(
-    files: list[SentFile],
-    options: ImportOptions,
-    limits: Limits,
-    book: LabelBook,
-    notes: list[str],
-) -> Generator[Chunk]:
+def read(files: list[SentFile], context: Context) -> Generator[Chunk]:
     """Read files of one format.
 
     Args:
         files: what was sent.
-        options: how to read them.
-        limits: what they may take.
-        book: gives the labels their codes.
-        notes: takes what was decided.
+        context: how to read them, and within which bounds.
 
     Raises:
         BadFile: they are of no known format, or of several, or something is wrong in them.
     """
+    options, limits = context.options, context.limits
     with contextlib.ExitStack() as stack:
         sources = [
             source
@@ -73,7 +65,7 @@ def read(
                 listed = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
                 raise bad(sources[0].name, "All files must be of one format.", listed)
             wanted = found[0]
-        yield from _READERS[wanted](sources, options, limits, book, notes)
+        yield from _READERS[wanted](sources, context)
 
 
 def _open_up(

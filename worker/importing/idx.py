@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.limits import Limits
-from shared.spec.dataset_import import LARGEST_SIDE, ImportOptions
+from shared.spec.dataset_import import LARGEST_SIDE
 from worker.importing.build import Chunk
+from worker.importing.context import Context
 from worker.importing.faults import bad
-from worker.importing.labels import LabelBook
 from worker.importing.sources import Source, buffered
 from worker.importing.tables import to_images
 
@@ -41,15 +41,9 @@ def is_idx(head: bytes) -> bool:
     return head[:2] == b"\0\0" and len(head) == 4 and head[2] in _KINDS and 1 <= head[3] <= 4
 
 
-def read_idx(
-    sources: list[Source],
-    options: ImportOptions,
-    limits: Limits,
-    book: LabelBook,
-    notes: list[str],
-) -> Iterator[Chunk]:
+def read_idx(sources: list[Source], context: Context) -> Iterator[Chunk]:
     """Read the images of some IDX files; arguments and errors as in `tables`."""
-    del notes  # nothing is decided here
+    options, limits, book = context.options, context.limits, context.book
     arrays = [_inspect(source, limits) for source in sources]
     pairs = _pair(arrays)
     total = sum(images.shape[0] for images, _ in pairs)

@@ -22,8 +22,8 @@ from shared.datasets.report import Part
 from shared.limits import Limits
 from shared.spec.dataset_import import LARGEST_SIDE, SMALLEST_SIDE, ImportOptions
 from worker.importing.build import Chunk
+from worker.importing.context import Context
 from worker.importing.faults import BadFile, bad
-from worker.importing.labels import LabelBook
 from worker.importing.sources import Source, member, members, open_zip, part_of
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
@@ -46,14 +46,10 @@ class _Picture:
     class_name: str
 
 
-def read_pictures(
-    sources: list[Source],
-    options: ImportOptions,
-    limits: Limits,
-    book: LabelBook,
-    notes: list[str],
-) -> Iterator[Chunk]:
+def read_pictures(sources: list[Source], context: Context) -> Iterator[Chunk]:
     """Read the pictures of some archives; arguments and errors as in `tables`."""
+    options, limits = context.options, context.limits
+    book, notes = context.book, context.notes
     with contextlib.ExitStack() as stack:
         archives = [stack.enter_context(open_zip(source)) for source in sources]
         pictures = [

@@ -13,10 +13,11 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from typing import NoReturn
 
 from shared.protocol import Event, Failed
-from shared.reading import Read, Reading
+from shared.reading import Read, ReadDone, Reading
 from worker.channel import Channel, Commands
 
 EXIT_DONE = 0
@@ -53,10 +54,7 @@ def bound(command: Read) -> None:
 
 def carry_out(command: Read, channel: Channel) -> Event:
     """Read the files; return the event that says what came of it."""
-    from worker.importing.build import Builder
     from worker.importing.faults import BadFile
-    from worker.importing.formats import read
-    from worker.importing.labels import LabelBook
 
     due = 0.0
 
@@ -66,38 +64,53 @@ def carry_out(command: Read, channel: Channel) -> Event:
             due = time.monotonic() + _REPORT_SECONDS
             channel.send(Reading(doing=doing, share=min(share, 1.0)))
 
-    limits, options = command.limits, command.options
-    book = LabelBook(limits.dataset_classes)
     try:
-        report("Reading", 0.0)
-        with Builder(command.out_dir, options, limits, book, report) as builder:
-            chunks = read(command.files, options, limits, book, builder.notes)
-            with contextlib.closing(chunks):
-                for chunk in chunks:
-                    builder.add(chunk)
-            return builder.finish()
+        return _read(command, report)
     except BadFile as error:
         return error.event()
-    except MemoryError:
+    except Exception as error:  # noqa: BLE001  whatever it is, the person is told
+        if not isinstance(error, MemoryError | OSError):
+            traceback.print_exc()
+        return _describe(error, command)
+
+
+def _read(command: Read, report: Callable[[str, float], None]) -> ReadDone:
+    from worker.importing.build import Builder
+    from worker.importing.context import Context
+    from worker.importing.formats import read
+
+    context = Context.of(command.options, command.limits)
+    report("Reading", 0.0)
+    with (
+        Builder(command.out_dir, context, report) as builder,
+        contextlib.closing(read(command.files, context)) as chunks,
+    ):
+        for chunk in chunks:
+            builder.add(chunk)
+        return builder.finish()
+
+
+def _describe(error: Exception, command: Read) -> Failed:
+    """Say what is wrong that is no fault of the files, or none that was looked for."""
+    if isinstance(error, MemoryError):
         return Failed(
             kind="out_of_memory",
-            evidence=f"Reading took more than the {limits.memory_bytes:,} bytes that it may.",
+            evidence=f"Reading took more than the {command.limits.memory_bytes:,} bytes that it "
+            "may.",
             suggestion="Send the data as .npz or IDX, or raise TRAINYARD_IMPORT_MEMORY_BYTES.",
         )
-    except OSError as error:
+    if isinstance(error, OSError):
         return Failed(
             kind="internal",
             evidence=f"The worker could not write the data: {error}.",
             suggestion="Look at its disk.",
         )
-    except Exception as error:  # noqa: BLE001  whatever it is, the person is told
-        traceback.print_exc()
-        return Failed(
-            kind="internal",
-            evidence=f"{type(error).__name__}: {error}",
-            suggestion="The files may be damaged. If they are not, this is a bug: the worker's log "
-            "has the rest.",
-        )
+    return Failed(
+        kind="internal",
+        evidence=f"{type(error).__name__}: {error}",
+        suggestion="The files may be damaged. If they are not, this is a bug: the worker's log "
+        "has the rest.",
+    )
 
 
 def _abandon() -> NoReturn:

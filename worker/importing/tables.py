@@ -21,6 +21,7 @@ import pandas as pd
 from shared.limits import Limits
 from shared.spec.dataset_import import LARGEST_SIDE, SMALLEST_SIDE, ImportOptions
 from worker.importing.build import Chunk
+from worker.importing.context import Context
 from worker.importing.faults import BadFile, bad
 from worker.importing.labels import LabelBook
 from worker.importing.sources import Source, buffered
@@ -56,25 +57,18 @@ class Table:
     pixels: list[int]
 
 
-def read_tables(
-    sources: list[Source],
-    options: ImportOptions,
-    limits: Limits,
-    book: LabelBook,
-    notes: list[str],
-) -> Iterator[Chunk]:
+def read_tables(sources: list[Source], context: Context) -> Iterator[Chunk]:
     """Read the rows of some tables.
 
     Args:
         sources: the files.
-        options: how to read them.
-        limits: what they may take.
-        book: gives the labels their codes.
-        notes: takes what was decided.
+        context: how to read them, and within which bounds.
 
     Raises:
         BadFile: naming row, column, value and rule.
     """
+    options, limits = context.options, context.limits
+    book, notes = context.book, context.notes
     tables = [inspect(source, options, limits) for source in sources]
     for done, table in enumerate(_useful(tables, notes)):
         for chunk in _read(table, options, limits, book):
