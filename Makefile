@@ -11,8 +11,8 @@ SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 ARGS ?=
 # Two test processes, each with a Redis and a PostgreSQL of its own; a file stays in one of them.
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
-# Fault tests wait more than they compute, and some files are long: whoever is idle takes over.
-FAULTS_PARALLEL ?= -n 2 --dist worksteal
+# Fault tests wait more than they compute, so more at once than cores; whoever is idle takes over.
+FAULTS_PARALLEL ?= -n 3 --dist worksteal
 MINUTES ?= 10
 SEED ?=
 KILLS ?= 3

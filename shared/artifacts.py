@@ -10,13 +10,30 @@ import hashlib
 import os
 import tempfile
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 import fsspec
 
-from shared.errors import InvalidInput, NotFound, StorageFull
+from shared.errors import (
+    InvalidInput,
+    NotFound,
+    StorageFull,
+    StoreUnavailable,
+    TrainyardError,
+)
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# What a person waits for at most, and how long a store may take to answer a call.
+_GLANCE_SECONDS = 10.0
+_CONNECT_SECONDS = 5.0
+# Other processes write too, so nothing that a client remembers of a folder holds. S3's library
+# would try each of the five tries of s3fs five times, a minute each.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {"config_kwargs": {"connect_timeout": _CONNECT_SECONDS, "retries": {"max_attempts": 0}}},
+}
 
 
 class ArtifactStore:
@@ -33,7 +50,9 @@ class ArtifactStore:
     def _open_root(self) -> tuple[Any, str]:
         """Return file system and root; of this process, for a client does not outlive a fork."""
         if self._opened is None or self._opened[0] != os.getpid():
-            fs, root = fsspec.core.url_to_fs(self._url_of_root)
+            protocol = self._url_of_root.partition("://")[0]
+            options = _OPTIONS.get(protocol, {})
+            fs, root = fsspec.core.url_to_fs(self._url_of_root, use_listings_cache=False, **options)
             self._opened = os.getpid(), fs, root
         return self._opened[1:]
 
@@ -49,17 +68,36 @@ class ArtifactStore:
     def _local(self) -> bool:
         return "file" in cast(tuple[str, ...] | str, self._fs.protocol)
 
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Call whatever else goes wrong in the block by one name: each store has its own kinds."""
+        try:
+            yield
+        except (FileNotFoundError, TrainyardError):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and (self._local or error.errno in _NO_ROOM):
+                raise
+            what = str(error) or type(error).__name__
+            raise StoreUnavailable(f"The artifact store cannot be used: {what}") from error
+
     def make(self) -> None:
         """Make the root, a folder or bucket, if it is missing."""
-        self._fs.makedirs(self._root, exist_ok=True)
+        with self._asking():
+            self._fs.makedirs(self._root, exist_ok=True)
 
     def put(self, local: Path, path: str) -> None:
-        """Store a local file at `path`; readers see the old file or the new one, never half."""
-        target = self._url(path)
-        self._fs.makedirs(self._fs._parent(target), exist_ok=True)
-        if not self._local:
-            self._fs.put_file(str(local), target)  # object stores replace objects atomically
-            return
+        """Store a local file at `path`; readers see the old file or the new one, never half.
+
+        Raises:
+            StoreUnavailable: as every method here.
+        """
+        with self._asking():
+            target = self._url(path)
+            self._fs.makedirs(self._fs._parent(target), exist_ok=True)
+            if not self._local:
+                self._fs.put_file(str(local), target)  # object stores replace objects atomically
+                return
         partial = f"{target}.{uuid.uuid4().hex}.partial"
         try:
             self._fs.put_file(str(local), partial)
@@ -76,7 +114,8 @@ class ArtifactStore:
         """
         partial = local.with_name(f"{local.name}.{uuid.uuid4().hex}.partial")
         try:
-            self._fs.get_file(self._url(path), str(partial))
+            with self._asking():
+                self._fs.get_file(self._url(path), str(partial))
             partial.replace(local)
         except FileNotFoundError as error:
             raise NotFound(f"There is no file {path!r} in the artifact store.") from error
@@ -90,12 +129,15 @@ class ArtifactStore:
             NotFound: there is no such file.
         """
         try:
-            return cast(BinaryIO, self._fs.open(self._url(path), "rb"))
+            with self._asking():
+                return cast(BinaryIO, self._fs.open(self._url(path), "rb"))
         except FileNotFoundError as error:
             raise NotFound(f"There is no file {path!r} in the artifact store.") from error
 
     def ranges(self, path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read stretches of the file at `path`, side by side where the store can.
+
+        A person waits for them: a store that does not answer soon counts as away.
 
         Args:
             path: of the file.
@@ -106,8 +148,11 @@ class ArtifactStore:
         """
         paths = [self._url(path)] * len(spans)
         starts, stops = [start for start, _ in spans], [stop for _, stop in spans]
+        patience = {} if self._local else {"timeout": _GLANCE_SECONDS}
         try:
-            parts = cast(list[bytes], self._fs.cat_ranges(paths, starts, stops, on_error="raise"))
+            with self._asking():
+                found = self._fs.cat_ranges(paths, starts, stops, on_error="raise", **patience)
+                parts = cast(list[bytes], found)
         except FileNotFoundError as error:
             raise NotFound(f"There is no file {path!r} in the artifact store.") from error
         if any(len(part) != stop - start for part, (start, stop) in zip(parts, spans, strict=True)):
@@ -130,7 +175,7 @@ class ArtifactStore:
         try:
             return self._receive(chunks, path)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in _NO_ROOM:
                 raise StorageFull(f"The server has no room for the file: {error}.") from error
             raise
 
@@ -146,12 +191,13 @@ class ArtifactStore:
                     size += len(chunk)
                 file.flush()
                 os.fsync(file.fileno())
-            target = self._url(path)
-            self._fs.makedirs(self._fs._parent(target), exist_ok=True)
-            if self._local:
-                local.replace(target)  # the same file system: nothing is copied
-            else:
-                self._fs.put_file(str(local), target)
+            with self._asking():
+                target = self._url(path)
+                self._fs.makedirs(self._fs._parent(target), exist_ok=True)
+                if self._local:
+                    local.replace(target)  # the same file system: nothing is copied
+                else:
+                    self._fs.put_file(str(local), target)
         return size, digest.hexdigest()
 
     def _spool(self) -> str | None:
@@ -164,13 +210,24 @@ class ArtifactStore:
 
     def exists(self, path: str) -> bool:
         """Return whether there is a file or folder at `path`."""
-        return bool(self._fs.exists(self._url(path)))
+        with self._asking():
+            return bool(self._fs.exists(self._url(path)))
+
+    def names(self, path: str) -> list[str]:
+        """Return the names of what lies in the folder at `path`; none if there is no folder."""
+        try:
+            with self._asking():
+                found = self._fs.ls(self._url(path), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(PurePosixPath(name).name for name in found)
 
     def delete(self, path: str) -> None:
         """Delete the file or folder at `path`; nothing there is no error."""
-        target = self._url(path)
-        if self._fs.exists(target):
-            self._fs.rm(target, recursive=True)
+        with self._asking():
+            target = self._url(path)
+            if self._fs.exists(target):
+                self._fs.rm(target, recursive=True)
 
     def _url(self, path: str) -> str:
         """Join `path` to the root, refusing whatever would lead out of it."""

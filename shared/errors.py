@@ -6,6 +6,7 @@ TrainyardError
 +-- Conflict           the request does not fit the present state
 +-- LeaseLost          this attempt no longer owns its job and must stop
 +-- QueueUnavailable   Redis cannot be reached
++-- StoreUnavailable   the artifact store cannot be reached
 +-- StorageFull        there is no room for a file
 +-- ConfigurationError a setting is missing or cannot be used
 """
@@ -70,6 +71,10 @@ class LeaseLost(TrainyardError):
 
 class QueueUnavailable(TrainyardError):
     """Redis cannot be reached within the bounded time."""
+
+
+class StoreUnavailable(TrainyardError):
+    """The artifact store does not answer, or refuses what is asked."""
 
 
 class StorageFull(TrainyardError):

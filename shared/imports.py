@@ -12,6 +12,7 @@ data set changes in the same transaction that ends the import, so it has the ver
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +26,7 @@ from shared.reading import ReadDone
 from shared.spec.dataset_import import DatasetImport
 from shared.tickets import Desk, Ticket
 
+UPLOADS = "uploads"
 MAX_TRIES = 2
 MOST_FILES = 64
 _ABANDONED_SECONDS = 86_400.0
@@ -51,7 +53,7 @@ give_back = _desk.give_back
 
 def folder(import_id: int) -> str:
     """Return where an import's files lie in the artifact store."""
-    return f"uploads/{import_id}"
+    return f"{UPLOADS}/{import_id}"
 
 
 def begin(session: Session, request: DatasetImport, *, actor: str | None = None) -> Import:
@@ -180,8 +182,14 @@ def delete(session: Session, import_id: int) -> None:
     session.delete(get(session, import_id))
 
 
+def over(session: Session, import_ids: Iterable[int]) -> list[int]:
+    """Return those of some imports that are over, whose files nobody needs any more."""
+    ended = Import.status.in_((TicketStatus.DONE, TicketStatus.FAILED))
+    return list(session.scalars(sa.select(Import.id).where(Import.id.in_(import_ids), ended)))
+
+
 def tidy(session: Session) -> list[int]:
-    """Give up what was lost too often, forget what is old; return whose files may go."""
+    """Give up what was lost too often, forget what is old; return what is forgotten."""
     _desk.give_up(session)
     abandoned = sa.and_(
         Import.status == TicketStatus.UPLOADING,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -39,6 +40,20 @@ def start(client: FlaskClient, files: dict[str, bytes], name: str = "flowers", *
     for file, content in files.items():
         assert send(client, path, file, content).status_code == 200
     assert client.post(f"{path}/start", json={}).status_code == 202
+    return int(path.rpartition("/")[2])
+
+
+def try_start(client: FlaskClient, files: dict[str, bytes], name: str) -> int | None:
+    """Do as `start`; None if the server, or what it needs, was away meanwhile."""
+    answer = client.post(DATASETS, json={"name": name})
+    if answer.status_code != HTTPStatus.ACCEPTED:
+        return None
+    path = answer.headers["Location"]
+    for file, content in files.items():
+        if send(client, path, file, content).status_code != HTTPStatus.OK:
+            return None
+    if client.post(f"{path}/start", json={}).status_code != HTTPStatus.ACCEPTED:
+        return None
     return int(path.rpartition("/")[2])
 
 

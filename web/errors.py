@@ -24,6 +24,7 @@ from shared.errors import (
     NotFound,
     QueueUnavailable,
     StorageFull,
+    StoreUnavailable,
     TrainyardError,
 )
 
@@ -88,6 +89,7 @@ _STATUS = {
     Conflict: HTTPStatus.CONFLICT,
     StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
     QueueUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
 }

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from shared import catalogue
 from shared.datasets.report import ClassCount, Finding, Report, Twins
 from shared.datasets.rows import VersionFiles
+from shared.errors import StoreUnavailable
 from shared.models import Dataset, DatasetVersion
 from shared.records import dataset_row
 from web import versions
@@ -66,18 +67,26 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """The pictures of the page, which come from the artifact store."""
+
+    samples: Sequence[Picture] = ()
+    means: Sequence[Picture] = ()
+    pairs: Sequence[Pair] = ()
+    empty: Sequence[Picture] = ()
+
+
+@dataclass(frozen=True)
 class Look:
-    """What the page shows."""
+    """What the page shows; `store_away` says why there are no pictures."""
 
     dataset: dict[str, Any]
     version: DatasetVersion
     versions: list[DatasetVersion]
     report: Report
     bars: list[Bar]
-    samples: list[Picture]
-    means: list[Picture]
-    pairs: list[Pair]
-    empty: list[Picture]
+    gallery: Gallery
+    store_away: str | None
 
     @classmethod
     def load(cls, session: Session, yard: Yard, name: str, wanted: str | None) -> Look:
@@ -89,19 +98,19 @@ class Look:
         dataset, version = catalogue.find(session, name, wanted)
         album = Album(yard, dataset, version)
         report = album.report
+        gallery, store_away = Gallery(), None
+        try:
+            gallery = album.gallery()
+        except StoreUnavailable as error:  # the rest is in SQL, and can be read all the same
+            store_away = str(error)
         return cls(
             dataset=dataset_row(dataset, version),
             version=version,
             versions=catalogue.versions(session, dataset),
             report=report,
             bars=_bars(report.classes),
-            samples=album.draw("train", SAMPLES, seed=0),
-            means=album.means(_SHOWN_MEANS),
-            pairs=[album.pair(twins) for twins in report.repeats.examples[:_SHOWN_TWINS]],
-            empty=[
-                *album.pictures("train", report.train.near_empty_rows[:_SHOWN_EMPTY]),
-                *album.pictures("test", report.test.near_empty_rows[:_SHOWN_EMPTY]),
-            ][:_SHOWN_EMPTY],
+            gallery=gallery,
+            store_away=store_away,
         )
 
     @property
@@ -142,6 +151,23 @@ class Album:
         self._key = (dataset.name, version.version)
         self._files: VersionFiles = versions.files_of(yard, version)
         self.report = versions.report_of(version)
+
+    def gallery(self) -> Gallery:
+        """Return what the page begins with.
+
+        Raises:
+            StoreUnavailable: the artifact store does not answer.
+        """
+        report = self.report
+        return Gallery(
+            samples=self.draw("train", SAMPLES, seed=0),
+            means=self.means(_SHOWN_MEANS),
+            pairs=[self.pair(twins) for twins in report.repeats.examples[:_SHOWN_TWINS]],
+            empty=[
+                *self.pictures("train", report.train.near_empty_rows[:_SHOWN_EMPTY]),
+                *self.pictures("test", report.test.near_empty_rows[:_SHOWN_EMPTY]),
+            ][:_SHOWN_EMPTY],
+        )
 
     def draw(self, part: str, count: int, *, seed: int) -> list[Picture]:
         """Return pictures of random images, the same ones for the same seed."""

@@ -81,7 +81,10 @@ class Importer:
             )
 
     def _tidy(self) -> None:
+        """Forget what is old, and delete files of imports whose worker died before it did."""
+        sent = self._yard.store.names(imports.UPLOADS)
         with self._yard.database.write() as session:
             gone = imports.tidy(session)
-        for import_id in gone:
+            over = imports.over(session, [int(name) for name in sent if name.isdecimal()])
+        for import_id in {*gone, *over}:
             self._yard.store.delete(imports.folder(import_id))

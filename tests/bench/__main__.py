@@ -52,8 +52,8 @@ def _epoch(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
     yield from epoch.figures(folder, rounds=max(3, options.samples // 4))
 
 
-def _imports(_: argparse.Namespace, folder: Path) -> Iterator[Figure]:
-    yield from imports.figures(folder)
+def _imports(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
+    yield from imports.figures(folder, options.images)
 
 
 BENCHES: dict[str, Bench] = {
@@ -87,6 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=20, help="samples of each start")
     parser.add_argument("--gpu", action="store_true", help="refuse to measure without a GPU")
     parser.add_argument("--rows", type=int, default=10_000, help="jobs in the list")
+    parser.add_argument("--images", type=int, default=1_000_000, help="images of a large import")
     return parser.parse_args()
 
 

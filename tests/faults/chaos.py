@@ -14,14 +14,17 @@ from collections.abc import Callable
 import psutil
 import redis
 import sqlalchemy as sa
+from flask.testing import FlaskClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import jobs, workers
+from shared import imports, jobs, workers
 from shared.errors import Conflict, NotFound
 from shared.models import Job, Status
 from tests.fake_trainer import Behaviour
 from tests.faults.fleet import Fleet
 from tests.faults.proxy import BlackHoleProxy
+from tests.importing import try_start
+from tests.sent_files import digits, table
 from tests.services import PostgresServer, RedisServer, Service
 from tests.waiting import wait_until
 from tests.worker_yard import Yard
@@ -31,6 +34,8 @@ _ACTIVE_JOBS = 10
 _JOBS_A_ROUND = 3
 _HARMLESS = (Behaviour.WELL, Behaviour.WELL, Behaviour.WELL, Behaviour.SHOUTS, Behaviour.DIES_ONCE)
 _HEAL_SECONDS = 240.0
+_IMPORTS_A_ROUND = 0.15
+_DATASETS = ("flowers", "blooms", "leaves")
 
 
 class Chaos:
@@ -41,6 +46,7 @@ class Chaos:
         fleet: its workers.
         broker: its Redis.
         proxy: before Redis.
+        web: a client of its web application.
         schedulers: its two.
         postgres: its PostgreSQL; None on SQLite.
         chance: decides what happens.
@@ -52,16 +58,19 @@ class Chaos:
         fleet: Fleet,
         broker: RedisServer,
         proxy: BlackHoleProxy,
+        web: FlaskClient,
         schedulers: tuple[subprocess.Popen[bytes], ...],
         postgres: PostgresServer | None,
         chance: random.Random,
     ) -> None:
         self.accepted: dict[int, int] = {}  # job: epochs
+        self.imports: list[int] = []
         self.happened: Counter[str] = Counter()
         self._yard = yard
         self._fleet = fleet
         self._broker = broker
         self._proxy = proxy
+        self._web = web
         self._schedulers = schedulers
         self._postgres = postgres
         self._chance = chance
@@ -77,6 +86,7 @@ class Chaos:
         while time.monotonic() < end:
             self._repair_what_is_due()
             self._submit()
+            self._send_data()
             fault = self._chance.choice(faults)
             if (said := self._try(fault)) is not None:
                 name = fault.__name__.strip("_")
@@ -85,7 +95,7 @@ class Chaos:
             self._rest(self._chance.uniform(0.5, 2.0))
 
     def heal(self) -> None:
-        """Repair everything, and wait until every job has come to its end."""
+        """Repair everything, and wait until every job and import has come to its end."""
         while self._repairs:
             heapq.heappop(self._repairs)[2]()
         for name in WORKERS:
@@ -98,6 +108,7 @@ class Chaos:
             for job_id in session.scalars(sa.select(Job.id).where(Job.status == Status.PAUSED)):
                 jobs.resume(session, job_id)
         wait_until(lambda: not self._open_jobs(), _HEAL_SECONDS, what="every job has ended")
+        wait_until(lambda: not self._open_imports(), _HEAL_SECONDS, what="every import has ended")
         self._yard.run_another(60)
 
     # --- faults: each does its harm and says to whom, or returns None ---------------------------
@@ -117,6 +128,7 @@ class Chaos:
             self._pause_job: 2,
             self._cancel_job: 1,
             self._move_job: 1,
+            self._kill_reader: 2,
         }
         return [fault for fault, weight in weighted.items() for _ in range(weight)]
 
@@ -155,6 +167,13 @@ class Chaos:
 
     def _kill_trainer(self) -> str | None:
         if (name := self._some_worker()) is None or not (found := self._fleet.trainers(name)):
+            return None
+        self._chance.choice(found).kill()
+        return f"of {name}"
+
+    def _kill_reader(self) -> str | None:
+        """End the process that reads the files of an import."""
+        if (name := self._some_worker()) is None or not (found := self._fleet.readers(name)):
             return None
         self._chance.choice(found).kill()
         return f"of {name}"
@@ -262,6 +281,21 @@ class Chaos:
                 epochs = self._chance.randint(2, 8)
                 behaviour = self._chance.choice(_HARMLESS)
                 self.accepted[self._yard.submit(behaviour, epochs=epochs)] = epochs
+
+    # --- imports --------------------------------------------------------------------------------
+
+    def _send_data(self) -> None:
+        """Send a small data set now and then, some of them a second time."""
+        if self._chance.random() > _IMPORTS_A_ROUND:
+            return
+        files = {"a.csv": table(digits(self._chance.randint(30, 45)))}
+        answer = try_start(self._web, files, self._chance.choice(_DATASETS))
+        if answer is not None:
+            self.imports.append(answer)
+
+    def _open_imports(self) -> list[int]:
+        with self._yard.database.read() as session:
+            return [row.id for row in imports.unfinished(session)]
 
     def _open_jobs(self) -> list[int]:
         with self._yard.database.read() as session:

@@ -62,7 +62,21 @@ class Fleet:
 
     def trainers(self, name: str) -> list[psutil.Process]:
         """Return a worker's trainers, those that train and those that wait."""
+        return [child for child in self._children(name) if not _reads(child)]
+
+    def readers(self, name: str) -> list[psutil.Process]:
+        """Return the processes of a worker that read files to be imported."""
+        return [child for child in self._children(name) if _reads(child)]
+
+    def _children(self, name: str) -> list[psutil.Process]:
         try:
             return psutil.Process(self._workers[name].pid).children()
         except psutil.NoSuchProcess:
             return []
+
+
+def _reads(child: psutil.Process) -> bool:
+    try:
+        return "worker.importing" in child.cmdline()
+    except psutil.Error:
+        return False

@@ -1,9 +1,10 @@
 """`python -m tests.faults.soak --minutes 10`: a yard under random faults, and then the checker.
 
-Real workers (fake trainers), two schedulers, Redis and PostgreSQL; jobs flow all the time, and
-every second or two something is killed, frozen, stopped, restarted, emptied, drained, paused or
-cancelled. At the end everything is healed, every job must come to its end, and the history
-checker reads the whole database. The seed decides what happens to whom; the machine decides when.
+Real workers (fake trainers), two schedulers, Redis and PostgreSQL; jobs flow all the time, data
+sets come in, and every second or two something is killed, frozen, stopped, restarted, emptied,
+drained, paused or cancelled. At the end everything is healed, every job and import must come to
+its end, and the history checker reads the whole database. The seed decides what happens to whom;
+the machine decides when.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from pathlib import Path
 import psutil
 import sqlalchemy as sa
 
+from shared import catalogue
 from shared.database import Database
-from shared.models import Attempt, Epoch, Job, Outcome, Status
+from shared.models import Attempt, Epoch, Import, Job, Outcome, Status, TicketStatus
 from shared.schema import upgrade
 from shared.settings import Settings
 from tests.faults.chaos import WORKERS, Chaos
@@ -32,10 +34,13 @@ from tests.faults.proxy import BlackHoleProxy
 from tests.history import check_history
 from tests.parts import process
 from tests.services import PostgresServer, RedisServer
+from tests.web_client import serving
 from tests.worker_yard import make_yard
 
 _MARK = "TESTED_YARD_MARK"  # no setting's name: trainers are started without settings
 _MAX_LOSSES = 1000  # so that no job is given up: each must come to its end
+# Imports are: when two workers fell silent over one, or its reader was killed.
+_DEATHS = ("lost", "out_of_memory")
 
 
 def judge(database: Database, accepted: dict[int, int]) -> dict[str, int]:
@@ -67,6 +72,23 @@ def judge(database: Database, accepted: dict[int, int]) -> dict[str, int]:
         "lost": lost,
         "duplicated": duplicated,
     }
+
+
+def judge_imports(database: Database, accepted: list[int]) -> dict[str, int]:
+    """Count what was lost of the accepted imports, and what came of the others."""
+    lost = made = given_up = 0
+    with database.read() as session:
+        for import_id in accepted:
+            row = session.get(Import, import_id)
+            if row is not None and row.status is TicketStatus.DONE and row.report is not None:
+                catalogue.find(session, row.name, row.report["version"])
+                made += 1
+            elif row is not None and (row.failure or {}).get("kind") in _DEATHS:
+                given_up += 1
+            else:
+                print(f"LOST: import {import_id}: {row and (row.status, row.failure)}")
+                lost += 1
+    return {"data sets imported": made, "given up": given_up, "imports lost": lost}
 
 
 def orphans(mark: str) -> list[psutil.Process]:
@@ -127,17 +149,19 @@ def soak(seconds: float, seed: int, kind: str, folder: Path) -> dict[str, int]:
             process("worker.scheduler", yard.env, yard.log("scheduler-1")) as first,
             process("worker.scheduler", yard.env, yard.log("scheduler-2")) as second,
             Fleet(yard) as fleet,
+            serving(settings, yard.database) as web,
         ):
             for name in WORKERS:
                 fleet.start(name)
             schedulers = (first, second)
             chance = random.Random(seed)
-            running = Chaos(yard, fleet, broker, proxy, schedulers, postgres, chance)
+            running = Chaos(yard, fleet, broker, proxy, web, schedulers, postgres, chance)
             running.run(seconds)
             print(f"Healing. Until now: {dict(running.happened.most_common())}")
             running.heal()
         check_history(yard.database, yard.store)
         found = judge(yard.database, running.accepted)
+        found |= judge_imports(yard.database, running.imports)
         yard.database.dispose()
     found["orphaned"] = len(orphans(mark))
     return found
@@ -159,7 +183,7 @@ def main() -> int:
         print(f"FAILED, seed {seed}; logs and database are in {folder}: {error}", file=sys.stderr)
         return 1
     print(", ".join(f"{count} {what}" for what, count in found.items()) + f" (seed {seed})")
-    if found["lost"] or found["duplicated"] or found["orphaned"]:
+    if any(found[what] for what in ("lost", "duplicated", "imports lost", "orphaned")):
         print(f"FAILED; logs and database are in {folder}", file=sys.stderr)
         return 1
     shutil.rmtree(folder)

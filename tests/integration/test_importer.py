@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from shared import catalogue
+from shared import catalogue, imports
 from shared.database import Database
 from shared.datasets import known
 from shared.errors import NotFound
 from shared.models import TicketStatus, Worker
 from shared.settings import Settings
 from tests.history import check_history
-from tests.importing import DATASETS, look, reader_of, start, stored, wait_over
+from tests.importing import DATASETS, begun, look, reader_of, send, start, stored, wait_over
 from tests.sent_files import digits, idx, npz, table, zipped
 from tests.waiting import wait_until
 from tests.web_client import json_of, serving
@@ -106,6 +106,25 @@ def test_a_bad_file_is_reported_cell_by_cell_and_leaves_nothing(
         assert not list((yard.settings.data_dir / "work" / "w1").glob("import-*"))
         with yard.database.read() as session, pytest.raises(NotFound):
             catalogue.find(session, "flowers")
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_files_that_a_dead_worker_left_behind_go(yard: Yard, web: FlaskClient) -> None:
+    given_up = start(web, {"a.csv": table(digits(30))})
+    with yard.database.write() as session:
+        for _ in range(imports.MAX_TRIES):
+            assert imports.claim(session, "dead", lease_seconds=-1) is not None
+    waiting = begun(web, "blooms")
+    assert send(web, waiting, "b.csv", table(digits(30))).status_code == 200
+    with yard.worker():
+        failed = wait_over(yard, given_up, TicketStatus.FAILED)
+        assert failed.failure is not None
+        assert failed.failure["kind"] == "lost"
+        number = waiting.rpartition("/")[2]
+        wait_until(
+            lambda: [path.split("/")[1] for path in stored(yard.settings)] == [number],
+            what="only the files that are still to be imported are there",
+        )
 
 
 @pytest.mark.usefixtures("no_process_left")

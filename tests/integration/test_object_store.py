@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,38 +17,41 @@ import pytest
 from flask.testing import FlaskClient
 from moto.server import ThreadedMotoServer
 
+from shared import artifacts
 from shared.artifacts import ArtifactStore
 from shared.database import Database
 from shared.errors import NotFound
 from shared.models import Status
 from shared.settings import Settings
+from tests.faults.proxy import BlackHoleProxy
 from tests.history import check_history
 from tests.importing import DATASETS, start, wait_over
 from tests.parts import process
-from tests.sent_files import digits, idx, zipped
+from tests.sent_files import digits, idx, npz, zipped
 from tests.services import free_port
 from tests.waiting import wait_until
 from tests.web_client import json_of, serving
 from tests.worker_yard import Yard, make_yard
+from web import versions
 
 # The library that s3fs stands on starts tasks that it does not wait for.
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
 
 @pytest.fixture(scope="module")
-def object_store() -> Iterator[str]:
+def way_to_store() -> Iterator[BlackHoleProxy]:
     """Serve S3 for the whole file: clients keep to the first address that they meet."""
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    with BlackHoleProxy(server.get_host_and_port()[1]) as proxy:
+        yield proxy
     server.stop()
 
 
 @pytest.fixture
-def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def bucket(way_to_store: BlackHoleProxy, monkeypatch: pytest.MonkeyPatch) -> str:
     """Give an empty bucket; the environment tells every client where it is."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way_to_store.port}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -91,8 +95,12 @@ def test_files_come_and_go_whole(bucket: str, tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
         store.receive(breaks(), "a/four")
     assert not store.exists("a/four")
+    assert store.names("a") == ["one", "two"]
+    ArtifactStore(bucket).delete("a/one")
+    assert store.names("a") == ["two"]
     store.delete("a")
-    assert not store.exists("a/one")
+    assert not store.exists("a/two")
+    assert store.names("a") == []
 
 
 @pytest.mark.usefixtures("no_process_left")
@@ -116,6 +124,31 @@ def test_a_data_set_goes_from_web_to_worker_and_back_through_the_bucket(
     assert (yard.settings.dataset_cache_dir / detail["version"][:16]).is_dir()
     assert not (tmp_path / "web" / "datasets").exists()
     check_history(yard.database, yard.store)
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_page_comes_without_its_pictures_while_the_store_is_silent(
+    yard: Yard, web: FlaskClient, way_to_store: BlackHoleProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with yard.worker(**{name: os.environ[name] for name in os.environ if "AWS" in name}):
+        wait_over(yard, start(web, {"a.npz": npz(**digits(30, side=9))}))
+    monkeypatch.setattr(artifacts, "_GLANCE_SECONDS", 0.5)
+    monkeypatch.setattr(versions, "_kept", OrderedDict())  # the same pictures may be known
+    way_to_store.open_hole()
+    page = web.get("/datasets/flowers")
+    assert page.status_code == 200
+    assert "The pictures are missing." in page.text
+    assert "Class balance" in page.text
+    assert "data:image" not in page.text
+    answer = web.get(f"{DATASETS}/flowers/samples")
+    assert answer.status_code == 503
+    assert json_of(answer)["detail"].startswith("The artifact store cannot be used: ")
+    assert answer.headers["Retry-After"] == "5"
+    way_to_store.close_hole()
+    monkeypatch.undo()
+    page = web.get("/datasets/flowers")
+    assert "The pictures are missing." not in page.text
+    assert "data:image" in page.text
 
 
 @pytest.mark.usefixtures("no_process_left")
