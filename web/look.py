@@ -24,6 +24,7 @@ from web.yard import Yard
 SAMPLES = 48
 # Larger images are fetched one by one when they come into view, and kept by the browser.
 _INLINE_BYTES = 4096
+_SMALL_SIDE = 64
 _SHOWN_TWINS = 12
 _SHOWN_EMPTY = 12
 _SHOWN_MEANS = 60
@@ -131,6 +132,11 @@ class Look:
         return " ".join([*steps, f"L{_HISTOGRAM_WIDTH} {_HISTOGRAM_HEIGHT} Z"])
 
     @property
+    def large(self) -> bool:
+        """Whether images have more pixels than a small picture shows."""
+        return max(self.version.height, self.version.width) > _SMALL_SIDE
+
+    @property
     def labels_are_numbers(self) -> bool:
         """Whether the classes are called by whole numbers."""
         return all(row.name.lstrip("-").isdecimal() for row in self.report.classes)
@@ -185,12 +191,15 @@ class Album:
 
     def means(self, most: int) -> list[Picture]:
         """Return the mean images of the first classes."""
-        most = min(most, max(1, _INLINE_BYTES * _SHOWN_MEANS // self._version.image_bytes))
-        key = ("means", *self._key, most)
-        sources = versions.kept(
-            key, lambda: versions.pictures(self._version, self._files.mean_images(most))
-        )
-        names = self._version.classes[: len(sources)]
+        names = self._version.classes[:most]
+        labels = range(len(names))
+        if self._are_small:
+            key = ("means", *self._key, most)
+            sources = versions.kept(
+                key, lambda: versions.pictures(self._version, self._files.mean_images(labels))
+            )
+        else:
+            sources = [self._url("api.mean", label=label) for label in labels]
         return [Picture(source, name) for source, name in zip(sources, names, strict=True)]
 
     def pair(self, twins: Twins) -> Pair:
@@ -205,19 +214,17 @@ class Album:
         return Pair(first, second, words)
 
     def _sources(self, part: str, rows: Sequence[int]) -> list[str]:
-        version = self._version
-        if version.image_bytes <= _INLINE_BYTES:
-            return versions.pictures(version, self._files.pixels(part, rows))
-        return [
-            url_for(
-                "api.image",
-                name=self._dataset.name,
-                part=part,
-                row=row,
-                version=version.version,
-            )
-            for row in rows
-        ]
+        if self._are_small:
+            return versions.pictures(self._version, self._files.pixels(part, rows))
+        return [self._url("api.image", part=part, row=row) for row in rows]
+
+    @property
+    def _are_small(self) -> bool:
+        return self._version.image_bytes <= _INLINE_BYTES
+
+    def _url(self, endpoint: str, **place: Any) -> str:
+        version = self._version.version
+        return url_for(endpoint, name=self._dataset.name, version=version, **place)
 
 
 def card(dataset: Dataset, version: DatasetVersion) -> dict[str, Any]:

@@ -46,10 +46,9 @@ class VersionFiles:
         """Return labels."""
         return [_integer(raw, "<q") for raw in self._read(f"y_{part}", rows, _LABEL_BYTES)]
 
-    def mean_images(self, most: int) -> list[bytes]:
-        """Return the mean training image of each class, of the first `most`, as `pixels` does."""
-        classes = len(self.class_counts["train"])
-        return self._read("means", range(min(classes, most)), self.image_bytes)
+    def mean_images(self, labels: Sequence[int]) -> list[bytes]:
+        """Return the mean training images of some classes, as `pixels` does."""
+        return self._read("means", labels, self.image_bytes)
 
     def draw(self, part: str, count: int, seed: int, label: int | None = None) -> list[int]:
         """Return different rows at random, at most as many as there are.

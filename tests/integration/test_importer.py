@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import html
 import http.server
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -77,6 +79,20 @@ def test_a_table_is_imported_looked_at_and_trained_on_beside_a_running_job(
         spec = yard.job(own).spec
         assert spec["dataset"] == {"name": "flowers", "version": detail["version"]}
         wait_until(lambda: yard.job(own).status.terminal, what="the job on it is over")
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_large_images_are_fetched_one_by_one(yard: Yard, web: FlaskClient) -> None:
+    with yard.worker():
+        wait_over(yard, start(web, {"a.npz": npz(**digits(30, side=70, channels=3))}))
+    page = web.get("/datasets/flowers").text
+    sources = [html.unescape(found) for found in re.findall(r'<img src="([^"]+)"', page)]
+    assert sum("/means/" in source for source in sources) == 3
+    assert sum("/train/" in source for source in sources) == 24
+    for source in sources:
+        answer = web.get(source)
+        assert answer.mimetype == "image/png"
+        assert "immutable" in answer.headers["Cache-Control"]
 
 
 @pytest.mark.usefixtures("no_process_left")

@@ -370,6 +370,9 @@ def test_mean_images_are_shown_in_the_order_of_the_classes(client: FlaskClient) 
     answer = client.get(f"{DATASETS}/mnist/means")
     schemas.Listing[dataset_schemas.MeanImage].model_validate_json(answer.data)
     assert [item["class_name"] for item in json_of(answer)["items"]] == list("0123456789")
+    one = client.get(f"{DATASETS}/mnist/means/3.png")
+    assert (one.mimetype, one.data[:8]) == ("image/png", b"\x89PNG\r\n\x1a\n")
+    assert client.get(f"{DATASETS}/mnist/means/10.png").status_code == 404
 
 
 def test_an_image_of_a_version_is_kept_by_the_browser(client: FlaskClient) -> None:

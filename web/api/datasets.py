@@ -132,10 +132,10 @@ def samples(name: str) -> Any:
     )
 )
 def means(name: str) -> Any:
-    """Return the mean images as `data:` URLs, in the order of the classes."""
+    """Return mean images as `data:` URLs, in the order of the classes; fewer if they are large."""
     version = _find(name, request.args.get("version"))
-    count = max(1, _ANSWER_BYTES // version.image_bytes)
-    images = versions.files_of(current_yard(), version).mean_images(count)
+    count = min(len(version.classes), max(1, _ANSWER_BYTES // version.image_bytes))
+    images = versions.files_of(current_yard(), version).mean_images(range(count))
     items = [
         {"label": label, "class_name": version.classes[label], "image": image}
         for label, image in enumerate(versions.pictures(version, images))
@@ -152,6 +152,20 @@ def image(name: str, part: str, row: int) -> Any:
     if row >= files.images[part]:
         raise NotFound(f"There is no row {row}: {part} has {files.images[part]:,} images.")
     (pixels,) = files.pixels(cast(Part, part), [row])
+    png = encode(pixels, version.height, version.width, version.channels)
+    return _unchanging(Response(png, mimetype="image/png"), version)
+
+
+@bp.get("/datasets/<name>/means/<int:label>.png")
+@documented(
+    Operation("Mean training image of a class", "image/png", parameters=(_VERSION,), errors=(404,))
+)
+def mean(name: str, label: int) -> Any:
+    """Return the mean of the training images of one class, a label."""
+    version = _find(name, request.args.get("version"))
+    if label >= len(version.classes):
+        raise NotFound(f"There is no label {label}: there are {len(version.classes):,} classes.")
+    (pixels,) = versions.files_of(current_yard(), version).mean_images([label])
     png = encode(pixels, version.height, version.width, version.channels)
     return _unchanging(Response(png, mimetype="image/png"), version)
 

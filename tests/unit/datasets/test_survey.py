@@ -58,6 +58,9 @@ def test_a_sound_data_set_is_called_so() -> None:
         ("owl", 60, 200),
     ]
     assert {finding.level for finding in report.findings} == {"ok"}
+    assert "The classes are balanced: owl has 1.5 times" in sentences(report, "ok")
+    equal = survey(arrays([40, 40, 40], [200, 200, 200]), CLASSES)
+    assert "The classes are balanced: they are equally large." in sentences(equal, "ok")
 
 
 @pytest.mark.parametrize(
