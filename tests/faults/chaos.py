@@ -173,10 +173,11 @@ class Chaos:
 
     def _kill_reader(self) -> str | None:
         """End the process that reads the files of an import."""
-        if (name := self._some_worker()) is None or not (found := self._fleet.readers(name)):
-            return None
-        self._chance.choice(found).kill()
-        return f"of {name}"
+        for name in self._fleet.running:
+            for reader in self._fleet.readers(name):
+                reader.kill()
+                return f"of {name}"
+        return None
 
     def _restart_redis(self) -> str | None:
         return self._restart(self._broker)
