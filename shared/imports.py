@@ -12,7 +12,6 @@ data set changes in the same transaction that ends the import, so it has the ver
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -182,27 +181,21 @@ def delete(session: Session, import_id: int) -> None:
     session.delete(get(session, import_id))
 
 
-def over(session: Session, import_ids: Iterable[int]) -> list[int]:
-    """Return those of some imports that are over, whose files nobody needs any more."""
-    ended = Import.status.in_((TicketStatus.DONE, TicketStatus.FAILED))
-    return list(session.scalars(sa.select(Import.id).where(Import.id.in_(import_ids), ended)))
+def not_over(session: Session) -> set[int]:
+    """Return the imports whose files are needed still."""
+    over = Import.status.in_((TicketStatus.DONE, TicketStatus.FAILED))
+    return set(session.scalars(sa.select(Import.id).where(~over)))
 
 
-def tidy(session: Session) -> list[int]:
-    """Give up what was lost too often, forget what is old; return what is forgotten."""
+def tidy(session: Session) -> None:
+    """Give up what was lost too often, and forget what is old."""
     _desk.give_up(session)
     abandoned = sa.and_(
         Import.status == TicketStatus.UPLOADING,
         Import.requested_at < utc_now(-_ABANDONED_SECONDS),
     )
     old = sa.or_(abandoned, Import.finished_at < utc_now(-_KEPT_SECONDS))
-    gone = session.scalars(
-        sa.delete(Import)
-        .where(old)
-        .returning(Import.id)
-        .execution_options(synchronize_session=False)
-    )
-    return list(gone)
+    session.execute(sa.delete(Import).where(old).execution_options(synchronize_session=False))
 
 
 def _lock(session: Session, import_id: int) -> Import:

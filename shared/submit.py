@@ -21,6 +21,7 @@ from shared.spec import JobSpec, parse_submission
 from shared.spec.architecture import layers
 from shared.spec.augmentation import check_augmentation
 from shared.spec.schedules import check_schedule
+from shared.spec.splits import split_sizes
 
 QUEUE_AWAY = "The queue service is away; the job is accepted and starts when it is back."
 
@@ -116,15 +117,10 @@ def check_fits(spec: JobSpec, version: DatasetVersion) -> None:
     if spec.batch_size < spec.resources.gpus:
         rule = f"Must give each of the {spec.resources.gpus} GPUs an image (resources.gpus)."
         raise InvalidInput.of("spec.batch_size", rule, spec.batch_size)
-    images = int(version.train_images * spec.train_fraction)
-    if spec.evaluate_on == "validation":
-        images -= int(images * spec.validation_fraction)
+    images = split_sizes(spec, version.train_images).train
     if images < len(version.classes):
         rule = (
-            f"Must leave at least one training image a class; of {version.train_images} images "
-            f"{images} are left for {len(version.classes)} classes."
+            f"Must leave at least one training image a class; of {version.train_images:,} images "
+            f"{images:,} are left for {len(version.classes):,} classes."
         )
         raise InvalidInput.of("spec.train_fraction", rule, spec.train_fraction)
-    if spec.batch_size > images:
-        rule = f"Must not be more than the {images} images to train on."
-        raise InvalidInput.of("spec.batch_size", rule, spec.batch_size)

@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from shared import catalogue
 from shared.database import Database
+from shared.datasets.bundled import BUNDLED
 from shared.models import Epoch, Job, Status
 from shared.settings import Settings
 from shared.spec.presets import PRESETS
@@ -23,7 +24,7 @@ from web.app import create_app
 from web.yard import KEY, Yard
 
 SUBMITTED = datetime(2026, 1, 1, tzinfo=UTC)
-VERSION = "a" * 64
+VERSION = BUNDLED["mnist"].content.version
 
 
 @contextmanager

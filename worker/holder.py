@@ -1,4 +1,7 @@
-"""Holds a ticket while its work is done, and writes what came of it, however SQL comes and goes."""
+"""Holds a ticket while its work is done, and writes what came of it, however SQL comes and goes.
+
+A thread renews the ticket: fetching or storing a large file must not let it run out.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -39,7 +42,7 @@ class Renew(Protocol):
 
 
 class Holder:
-    """The holding of one ticket.
+    """The holding of one ticket, for as long as the block lasts.
 
     Args:
         yard: database and settings.
@@ -60,22 +63,48 @@ class Holder:
         self._drain = drain
         self._renew = renew
         self._what = what
-        self._due_at = 0.0
+        self._lost: LeaseLost | None = None
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="holder", daemon=True)
         self.progress: dict[str, Any] | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
 
     def tell(self, doing: str, share: float) -> None:
         """Remember how far the work is; written when that is due."""
         self.progress = {"doing": doing, "share": round(share, 4)}
 
-    def keep(self, *, now: bool = False) -> None:
-        """Renew the ticket if that is due, or now.
+    def check(self) -> None:
+        """See whether the work is still wanted of this worker.
 
         Raises:
-            LeaseLost: somebody else has it, or nobody wants the work any more.
+            LeaseLost: somebody else has it, or nobody wants it any more.
         """
-        if not now and time.monotonic() < self._due_at:
-            return
-        self._due_at = time.monotonic() + _RENEW_SECONDS
+        if self._lost is not None:
+            raise self._lost
+
+    def show(self) -> None:
+        """Write at once how far the work is; raises as `check`."""
+        self.check()
+        self._renew_now()
+
+    def _run(self) -> None:
+        try:
+            while not self._end.wait(_RENEW_SECONDS):
+                self._renew_now()
+        except LeaseLost as error:
+            self._lost = error
+        except Exception as error:  # whatever it is, the ticket runs out
+            log.exception("The ticket of %s is not renewed any more.", self._what)
+            self._lost = LeaseLost(f"The ticket of {self._what} cannot be renewed: {error}")
+
+    def _renew_now(self) -> None:
         seconds = self._yard.settings.lease_seconds
         try:
             with self._yard.database.write() as session:

@@ -6,13 +6,16 @@ there is an answer. Only a worker that stops hands the import on.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import queue
 import shutil
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,7 +23,7 @@ from shared import imports, protocol
 from shared.datasets.derived import DERIVED
 from shared.datasets.known import KNOWN, KnownFile
 from shared.datasets.layout import ARRAYS, DESCRIPTION
-from shared.errors import LeaseLost, NotFound, TrainyardError
+from shared.errors import LeaseLost, NotFound, StoreUnavailable, TrainyardError
 from shared.limits import Limits
 from shared.reading import Read, ReadDone, Reading, Refused, SentFile
 from shared.spec.dataset_import import DatasetImport
@@ -31,12 +34,18 @@ from worker.supervisor import Yard
 from worker.trainer_process import READER_COMMAND, TrainerProcess, describe_exit
 
 _TICK_SECONDS = 0.2
+_STORE_PATIENCE_SECONDS = 600.0
+_STORE_PAUSE_SECONDS = 2.0
 # Shares of the work that fetching, and all before publishing, are.
 _FETCHED_SHARE = 0.15
 _READ_SHARE = 0.95
 _SIGKILL, _SIGXCPU = -9, -24
+# The description last: with it, a version is complete.
+_VERSION_FILES = (*(f"{array}.npy" for array in (*ARRAYS, *DERIVED)), DESCRIPTION)
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class ImportRun:
@@ -62,9 +71,8 @@ class ImportRun:
         log.info("Import %d.", self._ticket.id)
         over = True
         try:
-            write = self._import()
-            over = write is not None
-            self._holder.write(write or (lambda s: imports.give_back(s, self._ticket)))
+            with self._holder:
+                over = self._carry_out()
         except (LeaseLost, NotFound) as error:  # nobody wants it any more, or somebody else has it
             log.info("%s", error)
             over = self._is_gone()
@@ -73,32 +81,39 @@ class ImportRun:
         if over:
             self._yard.store.delete(imports.folder(self._ticket.id))
 
-    def _import(self) -> Write | None:
-        """Return what ends the import; None: another worker shall do it."""
+    def _carry_out(self) -> bool:
+        """Import, and write what came of it; return False if another worker shall do it."""
         try:
-            request, files = self._gather()
-            out_dir = self._work_dir / "out"
-            out_dir.mkdir()
-            event = self._read(request, files, out_dir)
-            if event is None:
-                return None
-            if isinstance(event, ReadDone):
-                uri = self._publish(out_dir, event)
-                return lambda s: imports.publish(s, self._ticket, event, uri)
-            return self._failed(event)
+            self._import()
         except _Drained:
-            return None
+            self._holder.write(lambda s: imports.give_back(s, self._ticket))
+            return False
         except (LeaseLost, NotFound, SQLAlchemyError):
             raise
         except Exception as error:  # whatever it is, the person who waits is told
             log.exception("Import %d cannot be carried out.", self._ticket.id)
-            return self._failed(
-                protocol.Failed(
-                    kind="internal",
-                    evidence=f"Worker {self._yard.settings.worker_name}: {error}",
-                    suggestion="Look at that worker's log, disk and artifact store.",
-                )
+            failure = protocol.Failed(
+                kind="internal",
+                evidence=f"Worker {self._yard.settings.worker_name}: {error}",
+                suggestion="Look at that worker's log, disk and artifact store.",
             )
+            self._holder.write(self._failed(failure))
+        return True
+
+    def _import(self) -> None:
+        request, files = self._gather()
+        out_dir = self._work_dir / "out"
+        out_dir.mkdir()
+        event = self._read(request, files, out_dir)
+        if not isinstance(event, ReadDone):
+            self._holder.write(self._failed(event))
+            return
+        uri = f"datasets/{event.version}"
+        self._store_version(out_dir, uri)
+        self._holder.write(lambda s: imports.publish(s, self._ticket, event, uri))
+        # Another data set that had the same version may have been deleted with it meanwhile.
+        for name in _VERSION_FILES:
+            self._store_file(out_dir / name, f"{uri}/{name}")
 
     # --- the files ------------------------------------------------------------------------------
 
@@ -113,13 +128,7 @@ class ImportRun:
         for place, file in enumerate(sent):
             self._tell("Fetching the files", _FETCHED_SHARE * place / len(sent))
             local = in_dir / str(place)  # never a name that somebody sent
-            try:
-                self._yard.store.get(file["path"], local)
-            except NotFound as error:
-                raise TrainyardError(
-                    f"{file['name']} is not in the artifact store. Do web server and workers have "
-                    "the same TRAINYARD_ARTIFACTS_URL?"
-                ) from error
+            self._fetch_sent(file, local)
             files.append(SentFile(path=local, name=file["name"], part=file["part"]))
         if not files and request.known is not None:
             known = KNOWN[request.known]
@@ -128,6 +137,32 @@ class ImportRun:
                 self._fetch(source, local, place / len(known.files), 1 / len(known.files))
                 files.append(SentFile(path=local, name=source.name))
         return request, files
+
+    def _fetch_sent(self, file: dict[str, Any], local: Path) -> None:
+        """Fetch a file that was sent, and see that it is the one."""
+        try:
+            self._patiently(lambda: self._yard.store.get(file["path"], local))
+        except NotFound as error:
+            raise TrainyardError(
+                f"{file['name']} is not in the artifact store. Do web server and workers have "
+                "the same TRAINYARD_ARTIFACTS_URL?"
+            ) from error
+        with local.open("rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != file["sha256"]:
+                raise TrainyardError(f"{file['name']} is damaged in the artifact store.")
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Ask the artifact store, again and again while it is away for a moment."""
+        gives_up_at = time.monotonic() + _STORE_PATIENCE_SECONDS
+        while True:
+            self._check()
+            try:
+                return call()
+            except StoreUnavailable as error:
+                if time.monotonic() > gives_up_at:
+                    raise
+                log.warning("Import %d waits: %s", self._ticket.id, error)
+                self._drain.wait(_STORE_PAUSE_SECONDS)
 
     def _fetch(self, file: KnownFile, local: Path, done: float, part: float) -> None:
         """Fetch a file of a public set, a `part` of all that is to be fetched."""
@@ -141,8 +176,8 @@ class ImportRun:
 
     def _read(
         self, request: DatasetImport, files: list[SentFile], out_dir: Path
-    ) -> ReadDone | Refused | protocol.Failed | None:
-        """Have the files read; None if the worker stops meanwhile."""
+    ) -> ReadDone | Refused | protocol.Failed:
+        """Have the files read."""
         limits = Limits.of(self._yard.settings)
         reader = TrainerProcess({"OPENBLAS_NUM_THREADS": "1"}, READER_COMMAND)
         reader.attach_log(self._take_log_line)
@@ -154,10 +189,10 @@ class ImportRun:
 
     def _follow(
         self, reader: TrainerProcess, limits: Limits
-    ) -> ReadDone | Refused | protocol.Failed | None:
+    ) -> ReadDone | Refused | protocol.Failed:
         gives_up_at = time.monotonic() + limits.seconds
-        while not self._drain.is_set():
-            self._holder.keep()
+        while True:
+            self._check()
             if time.monotonic() > gives_up_at:
                 return _took_too_long(limits)
             try:
@@ -174,7 +209,6 @@ class ImportRun:
                     return self._died(reader.wait(1.0), limits)
                 case _:
                     pass
-        return None
 
     def _died(self, code: int | None, limits: Limits) -> protocol.Failed:
         if code == _SIGXCPU:
@@ -196,16 +230,16 @@ class ImportRun:
 
     # --- what comes of it -----------------------------------------------------------------------
 
-    def _publish(self, out_dir: Path, read: ReadDone) -> str:
-        """Put a version into the artifact store, its description last."""
-        uri = f"datasets/{read.version}"
-        names = [*(f"{array}.npy" for array in (*ARRAYS, *DERIVED)), DESCRIPTION]
-        if not self._yard.store.exists(f"{uri}/{DESCRIPTION}"):
-            for place, name in enumerate(names):
-                share = _READ_SHARE + (1 - _READ_SHARE) * place / len(names)
-                self._tell("Storing the version", share)
-                self._yard.store.put(out_dir / name, f"{uri}/{name}")
-        return uri
+    def _store_version(self, out_dir: Path, uri: str) -> None:
+        """Put what is missing of a version into the artifact store."""
+        for place, name in enumerate(_VERSION_FILES):
+            share = _READ_SHARE + (1 - _READ_SHARE) * place / len(_VERSION_FILES)
+            self._holder.tell("Storing the version", share)
+            self._patiently(partial(self._store_file, out_dir / name, f"{uri}/{name}"))
+
+    def _store_file(self, local: Path, path: str) -> None:
+        if not self._yard.store.exists(path):
+            self._yard.store.put(local, path)
 
     def _failed(self, event: Refused | protocol.Failed) -> Write:
         if isinstance(event, Refused):
@@ -220,14 +254,18 @@ class ImportRun:
         return lambda s: imports.fail(s, self._ticket, failure)
 
     def _tell(self, doing: str, share: float) -> None:
-        """Tell how far it is.
+        """Tell how far it is; raises as `_check`."""
+        self._check()
+        self._holder.tell(doing, share)
+
+    def _check(self) -> None:
+        """See whether to go on.
 
         Raises:
             LeaseLost: nobody wants the import any more.
             _Drained: the worker stops.
         """
-        self._holder.tell(doing, share)
-        self._holder.keep()
+        self._holder.check()
         if self._drain.is_set():
             raise _Drained
 

@@ -47,7 +47,7 @@ class Importer:
         """Hand back what is under way, and end; the worker's drain is set."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(self._yard.settings.grace_seconds)
 
     def _run(self) -> None:
         tidy_at = 0.0
@@ -81,10 +81,13 @@ class Importer:
             )
 
     def _tidy(self) -> None:
-        """Forget what is old, and delete files of imports whose worker died before it did."""
+        """Forget what is old, and delete what was sent and is of no import that is not over.
+
+        A folder is looked for before the imports are read: none comes without its import.
+        """
         sent = self._yard.store.names(imports.UPLOADS)
         with self._yard.database.write() as session:
-            gone = imports.tidy(session)
-            over = imports.over(session, [int(name) for name in sent if name.isdecimal()])
-        for import_id in {*gone, *over}:
+            imports.tidy(session)
+            needed = imports.not_over(session)
+        for import_id in {int(name) for name in sent if name.isdecimal()} - needed:
             self._yard.store.delete(imports.folder(import_id))

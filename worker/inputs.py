@@ -12,7 +12,7 @@ from shared.artifacts import ArtifactStore
 from shared.database import Database
 from shared.datasets.cache import DatasetCache
 from shared.datasets.layout import Description
-from shared.errors import TrainyardError
+from shared.errors import NotFound
 from shared.jobs import Lease
 from shared.models import DatasetVersion
 from shared.protocol import Run
@@ -42,6 +42,10 @@ def gather(
 
     Returns:
         The trainer's assignment.
+
+    Raises:
+        InvalidInput: the data set is gone.
+        StoreUnavailable: the artifact store does not answer.
     """
     with database.read() as session:
         spec = JobSpec.model_validate(jobs.get(session, lease.job_id).spec)
@@ -79,15 +83,18 @@ def description_of(version: DatasetVersion) -> Description:
 
 
 def _fetch_checkpoints(store: ArtifactStore, stored: list[_Stored], folder: Path) -> list[Path]:
-    """Fetch the checkpoints, best first, leaving out what is missing or damaged."""
+    """Fetch the checkpoints, best first, leaving out what is missing or damaged.
+
+    A store that is away is no reason to leave one out: the job would begin anew without it.
+    """
     fetched: list[Path] = []
     for checkpoint in stored:
         folder.mkdir(parents=True, exist_ok=True)
         local = folder / Path(checkpoint.name).name
         try:
             store.get(checkpoint.path, local)
-        except (TrainyardError, OSError) as error:
-            log.warning("Checkpoint %s cannot be fetched: %s", checkpoint.name, error)
+        except NotFound as error:
+            log.warning("Checkpoint %s is gone: %s", checkpoint.name, error)
             continue
         if _sha256(local) != checkpoint.sha256:
             log.warning("Checkpoint %s is damaged and is not used.", checkpoint.name)

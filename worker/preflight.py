@@ -57,6 +57,10 @@ class Pilot:
 
     def run(self) -> None:
         """Find the answer and write it, unless somebody else has to."""
+        with self._holder:
+            self._try()
+
+    def _try(self) -> None:
         try:
             answer = self._answer()
         except (LeaseLost, NotFound) as error:  # nobody asks any more
@@ -103,7 +107,7 @@ class Pilot:
         """Wait for the trainer's answer; keep the right to write it meanwhile."""
         gives_up_at = time.monotonic() + _LONGEST_SECONDS
         while not self._drain.is_set():
-            self._holder.keep()
+            self._holder.check()
             if time.monotonic() > gives_up_at:
                 return self._failed(
                     "timeout",
@@ -117,7 +121,7 @@ class Pilot:
             match event:
                 case protocol.Measuring():
                     self._holder.tell(event.doing, event.share)
-                    self._holder.keep(now=True)
+                    self._holder.show()
                 case protocol.Measured():
                     report = event.model_dump(mode="json", exclude={"event"})
                     return lambda s: preflights.finish(s, self._ticket, report)

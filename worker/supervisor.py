@@ -24,6 +24,7 @@ from shared import jobs, protocol, recording
 from shared.artifacts import ArtifactStore
 from shared.database import Database
 from shared.datasets.cache import DatasetCache
+from shared.errors import InvalidInput, StoreUnavailable
 from shared.gauges import Point
 from shared.jobs import Lease
 from shared.live import Publisher
@@ -151,6 +152,11 @@ class Supervisor:
                 cache=self._yard.datasets,
             )
             trainer = self._standby.take()
+        except InvalidInput as error:  # the data set has been deleted meanwhile
+            self._prepared = True
+            return self._failed("data", str(error), "Choose a data set that there is.")
+        except StoreUnavailable as error:
+            return Verdict("given back", self._give_back(f"It could not be prepared: {error}."))
         except Exception as error:  # whatever it is, the job must not stay without an owner
             log.exception("Job %d cannot be started.", self._lease.job_id)
             return self._crashed(
@@ -170,6 +176,7 @@ class Supervisor:
 
     def _follow(self, trainer: TrainerProcess, heartbeat: Heartbeat) -> Verdict:
         """Handle the trainer's events and everybody's requests until one of them decides."""
+        heard = False
         give_up_at: float | None = None
         stall_seconds = self._yard.settings.stall_seconds
         stalls_at = time.monotonic() + stall_seconds
@@ -191,7 +198,9 @@ class Supervisor:
                 continue
             stalls_at = time.monotonic() + stall_seconds
             if event is None:
+                self._prepared = heard
                 return self._crashed(describe_exit(trainer.wait(1.0)))
+            heard = True
             if isinstance(event, protocol.Stopped):
                 where = f"saved at epoch {event.epoch}, step {event.step}"
                 return self._stopped(where, paused=pausing)
@@ -267,8 +276,14 @@ class Supervisor:
         if paused:
             detail = f"Stopped on request; {where}."
             return Verdict("paused", lambda s: jobs.pause(s, self._lease, detail=detail))
-        detail = f"The worker stopped; {where}."
-        return Verdict("given back", lambda s: jobs.give_back(s, self._lease, detail=detail))
+        return Verdict("given back", self._give_back(f"The worker stopped; {where}."))
+
+    def _give_back(self, detail: str) -> Callable[[Session], None]:
+        return lambda s: jobs.give_back(s, self._lease, detail=detail)
+
+    def _failed(self, kind: str, evidence: str, suggestion: str) -> Verdict:
+        failure = {"kind": kind, "evidence": evidence, "suggestion": suggestion}
+        return Verdict("failed", lambda s: jobs.fail(s, self._lease, failure=failure))
 
     def _cancel(self) -> Callable[[Session], None]:
         return lambda s: jobs.cancel(s, self._lease)
@@ -302,6 +317,8 @@ class Supervisor:
         if verdict.word == "succeeded":
             if not published and heartbeat.cancelled.is_set():
                 record = self._cancel()
+            elif not published:
+                record = self._give_back("The worker stopped before the results were stored.")
             elif self._uploader.failed is not None:
                 record = self._crash(
                     self._uploader.failed, "Look at the artifact store: its space and its access."

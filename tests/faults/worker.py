@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from shared import jobs, queue, recording
 from shared.artifacts import ArtifactStore
+from shared.errors import StoreUnavailable
 from shared.jobs import Lease, Slot
 from shared.settings import Settings
 from tests import fake_worker
@@ -157,6 +158,30 @@ def absent_store(switch: str) -> None:
     _replace(ArtifactStore, "put", put)
 
 
+def silent_store(switch: str) -> None:
+    """Let the artifact store hand out nothing while the file `switch` exists."""
+    real = ArtifactStore.get
+
+    def get(store: ArtifactStore, path: str, local: Path) -> None:
+        if Path(switch).exists():
+            raise StoreUnavailable("The artifact store cannot be used: it is silent")
+        real(store, path, local)
+
+    _replace(ArtifactStore, "get", get)
+
+
+def slow_store(switch: str) -> None:
+    """Let the artifact store take nothing but checkpoints, nor refuse, while `switch` exists."""
+    real = ArtifactStore.put
+
+    def put(store: ArtifactStore, local: Path, path: str) -> None:
+        while "/checkpoints/" not in path and Path(switch).exists():
+            time.sleep(0.05)
+        real(store, local, path)
+
+    _replace(ArtifactStore, "put", put)
+
+
 def full_log(_: str) -> None:
     """Let there be no space left for logs."""
     _replace(supervisor, "JobLog", lambda _path: JobLog(Path("/dev/full")))
@@ -172,6 +197,8 @@ FAULTS: dict[str, Callable[[str], None]] = {
         die_publishing,
         full_log,
         full_store,
+        silent_store,
+        slow_store,
         stop_in_claim,
         visibility_timeout,
     )

@@ -295,6 +295,18 @@ def test_a_job_that_is_over_can_be_tried_again(client: FlaskClient, database: Da
     assert client.post(f"/api/v1/jobs/{job['id']}/retry").status_code == 409
 
 
+def test_a_job_whose_data_set_is_gone_is_not_queued_again(
+    client: FlaskClient, database: Database
+) -> None:
+    job_id = add_job(database, dataset="gone", status=Status.CANCELLED, finished_at=SUBMITTED)
+    with database.write() as session:
+        job = session.get_one(Job, job_id)
+        job.spec = job.spec | {"dataset": {"name": "gone", "version": "b" * 64}}
+    answer = client.post(f"/api/v1/jobs/{job_id}/retry", json={})
+    assert answer.status_code == 422
+    assert json_of(answer)["errors"][0]["field"] == "spec.dataset.name"
+
+
 def test_a_job_that_is_over_can_be_deleted_with_its_files(
     client: FlaskClient, database: Database
 ) -> None:

@@ -144,6 +144,27 @@ def test_a_long_epoch_is_saved_each_checkpoint_seconds(stable: Stable, dataset_d
     assert started.resumed_from == newest.path.name
 
 
+def test_an_epoch_that_was_resumed_is_saved_on(stable: Stable, dataset_dir: Path) -> None:
+    spec = COMMON.model_copy(update={"model": ShallowCnn(), "batch_size": 1})
+    one = stable.take()
+    one.run(spec, dataset_dir)
+    first_saved = one.wait_for(Checkpoint)
+    one.kill()
+
+    two = resume(stable, spec, dataset_dir, checkpoints_of(one))
+    saved = two.wait_for(Checkpoint)
+    assert (saved.epoch, saved.step > first_saved.step) == (1, True)
+    two.send(Stop())
+    assert two.wait() == 3
+    (stopped,) = two.all(Stopped)
+    assert (stopped.epoch, stopped.step >= saved.step) == (1, True)
+
+    three = resume(stable, spec, dataset_dir, checkpoints_of(two))
+    started = three.wait_for(Started)
+    three.kill()
+    assert (started.epoch, started.step) == (stopped.epoch, stopped.step)
+
+
 def test_a_job_killed_after_its_last_epoch_only_finishes(
     stable: Stable, dataset_dir: Path, undisturbed: Undisturbed
 ) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+import secrets
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +13,7 @@ from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
 
 from shared import imports
 from shared.datasets.known import complete
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, TrainyardError
 from shared.records import import_row
 from shared.spec.dataset_import import DatasetImport
 from shared.spec.job import validate
@@ -81,12 +81,22 @@ def send_file(import_id: int, name: str) -> Any:
     request.max_content_length = most
     if (request.content_length or 0) > most:
         raise RequestEntityTooLarge
-    # A path of our own making: the name that was sent is data, never a path.
-    path = f"{imports.folder(import_id)}/{hashlib.sha256(name.encode()).hexdigest()}"
+    # A path of our own making: the name that was sent is data, never a path. And a new one each
+    # time: what is sent again must not change what an import that has started meanwhile reads.
+    path = f"{imports.folder(import_id)}/{secrets.token_hex(16)}"
     size, sha256 = yard.artifacts.receive(_chunks(), path)
     file = {"name": name, "part": part, "bytes": size, "sha256": sha256, "path": path}
-    with yard.database.write() as session:
-        return import_row(imports.add_file(session, import_id, file))
+    try:
+        with yard.database.write() as session:
+            before = {each["path"] for each in imports.get(session, import_id).files}
+            row = imports.add_file(session, import_id, file)
+            body, replaced = import_row(row), before - {each["path"] for each in row.files}
+    except TrainyardError:
+        yard.artifacts.delete(path)
+        raise
+    for each in replaced:
+        yard.artifacts.delete(each)
+    return body
 
 
 @bp.post(f"{_IMPORT}/start")

@@ -189,8 +189,7 @@ def retry(job_id: int) -> Any:
     changes = validate(schemas.Retry, read_json(default={})).spec
     with yard.database.write() as session:
         job = jobs.retry(session, job_id, changes=changes, actor=current_actor())
-        if changes:
-            _check_fits(session, job)
+        _check_fits(session, job)
     warning = ring(yard.bell, job)
     yard.publisher.publish(job.id, "job")
     return _accepted(job, warning, HTTPStatus.CREATED)

@@ -94,8 +94,8 @@ class Session:
                 rejected[path.name] = str(error)
             else:
                 resumed_from = path.name
-                self._writer.take_over(path, self._position)
-                self._saved = self._position
+                self._saved = replace(self._position)
+                self._writer.take_over(path, self._saved)
                 break
         learner = self._learner
         self._send(
