@@ -25,6 +25,7 @@ from shared.models import UtcDateTime
 
 _BUSY_TIMEOUT_SECONDS = 15.0
 _BUSY_PAUSE_SECONDS = 0.01
+_UNACKNOWLEDGED_MILLISECONDS = 10_000
 _CONNECT_TIMEOUT_SECONDS = 5
 # A statement that takes longer than this is a bug; it must not hold locks for ever.
 _STATEMENT_TIMEOUT_MILLISECONDS = 60_000
@@ -171,5 +172,7 @@ def _postgresql_engine(url: sa.URL, pool_size: int) -> sa.Engine:
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
+            # Keepalives rest while something that was sent waits for its acknowledgement.
+            "tcp_user_timeout": _UNACKNOWLEDGED_MILLISECONDS,
         },
     )

@@ -51,9 +51,7 @@ def correct(kind: str, spec: dict[str, Any]) -> Correction | None:
         case "out_of_memory":
             return _half_the_batch(spec)
         case "diverged":
-            rate = float(f"{spec['learning_rate'] / 10:.4g}")
-            label = f"Run again with a tenth of the learning rate: {rate:g}"
-            return Correction(label, {"learning_rate": rate})
+            return _tenth_of_the_rate(spec)
         case "timeout":
             return _twice_the_time(spec)
         case "lost" | "internal":
@@ -63,9 +61,17 @@ def correct(kind: str, spec: dict[str, Any]) -> Correction | None:
 
 def _half_the_batch(spec: dict[str, Any]) -> Correction | None:
     half = spec["batch_size"] // 2
-    if half < 1:
+    if half < max(1, spec["resources"]["gpus"]):
         return None
     return Correction(f"Run again with half the batch: {half}", {"batch_size": half})
+
+
+def _tenth_of_the_rate(spec: dict[str, Any]) -> Correction:
+    rate = float(f"{spec['learning_rate'] / 10:.4g}")
+    changes: dict[str, Any] = {"learning_rate": rate}
+    if spec["schedule"].get("min_rate", 0) > rate:
+        changes["schedule"] = spec["schedule"] | {"min_rate": rate}
+    return Correction(f"Run again with a tenth of the learning rate: {rate:g}", changes)
 
 
 def _twice_the_time(spec: dict[str, Any]) -> Correction | None:

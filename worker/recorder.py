@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from shared.database import Database
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 def is_outage(error: SQLAlchemyError) -> bool:
     """Return whether an error means that the database is away or busy, not that we erred."""
-    if isinstance(error, OperationalError):
+    if isinstance(error, OperationalError | PoolTimeoutError):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated
 

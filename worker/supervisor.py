@@ -8,6 +8,7 @@ imports TensorFlow, and never lets SQL, Redis or the artifact store hold up trai
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import shutil
 import threading
@@ -39,6 +40,9 @@ from worker.trainer_process import TrainerProcess, describe_exit
 from worker.uploader import Uploader
 
 _TICK_SECONDS = 0.2
+# Of the grace time, what the trainer may take to save; the rest is for storing and recording.
+_TRAINERS_SHARE = 0.7
+_RECORD_SECONDS = 2.0
 _LOG_UPLOAD_SECONDS = 5.0
 # What a cancelled job still publishes (the end of its log) must not delay the cancel.
 _CANCEL_PATIENCE_SECONDS = 1.0
@@ -110,6 +114,7 @@ class Supervisor:
         self._seen_first_step = False
         self._log_due = 0.0
         self._prepared = False
+        self._drained_at: float | None = None
         self._work_dir = (
             yard.settings.worker_work_dir / f"job-{lease.job_id}-{lease.attempt}-{lease.token[:8]}"
         )
@@ -183,10 +188,12 @@ class Supervisor:
         while True:
             if (verdict := self._requested(heartbeat)) is not None:
                 return verdict
+            self._grace_left()  # counts from when the drain is first seen
             pausing = heartbeat.paused.is_set() and not self._drain.is_set()
             if (pausing or self._drain.is_set()) and give_up_at is None:
                 trainer.send(protocol.Stop())
-                give_up_at = time.monotonic() + self._yard.settings.grace_seconds
+                seconds = self._yard.settings.grace_seconds
+                give_up_at = time.monotonic() + seconds * (1 if pausing else _TRAINERS_SHARE)
             if give_up_at is not None and time.monotonic() > give_up_at:
                 return self._stopped("there was no time for a checkpoint", paused=pausing)
             self._publish_log()
@@ -234,6 +241,8 @@ class Supervisor:
                 self._uploader.put(event)
             case protocol.Finished():
                 return self._succeeded(event)
+            case protocol.Failed(kind="internal"):  # not the job's own doing, as far as one knows
+                return self._crashed(event.evidence, event.suggestion)
             case protocol.Failed():
                 failure = event.model_dump(exclude={"event"})
                 return Verdict("failed", lambda s: jobs.fail(s, self._lease, failure=failure))
@@ -323,8 +332,10 @@ class Supervisor:
                 record = self._crash(
                     self._uploader.failed, "Look at the artifact store: its space and its access."
                 )
+        if self._recorder.error is not None:  # it writes nothing more, the verdict either
+            self._recorder = Recorder(self._yard.database, heartbeat.lost.set)
         self._recorder.put(record)
-        self._wait(self._recorder.close, heartbeat, self._draining_patience)
+        self._wait(self._recorder.close, heartbeat, lambda: self._grace_left(_RECORD_SECONDS))
 
     def _wait(
         self,
@@ -337,22 +348,26 @@ class Supervisor:
         Returns:
             Whether it has finished.
         """
-        impatient_since: float | None = None
+        gives_up_at = math.inf
         while not (closed := close(_TICK_SECONDS)) and not heartbeat.lost.is_set():
-            if (seconds := patience_seconds()) is None:
-                continue
-            impatient_since = impatient_since or time.monotonic()
-            if time.monotonic() - impatient_since > seconds:
+            if (seconds := patience_seconds()) is not None:
+                gives_up_at = min(gives_up_at, time.monotonic() + seconds)
+            if time.monotonic() > gives_up_at:
                 break
         return closed
 
     def _publishing_patience(self, heartbeat: Heartbeat) -> float | None:
         if heartbeat.cancelled.is_set():
             return _CANCEL_PATIENCE_SECONDS
-        return self._draining_patience()
+        return self._grace_left()
 
-    def _draining_patience(self) -> float | None:
-        return self._yard.settings.grace_seconds if self._drain.is_set() else None
+    def _grace_left(self, least_seconds: float = 0.0) -> float | None:
+        """Return what is left of the grace time; None if the worker does not stop."""
+        if not self._drain.is_set():
+            return None
+        self._drained_at = self._drained_at or time.monotonic()
+        left = self._drained_at + self._yard.settings.grace_seconds - time.monotonic()
+        return max(left, least_seconds)
 
     # --- live -----------------------------------------------------------------------------------
 

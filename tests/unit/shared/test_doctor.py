@@ -9,6 +9,7 @@ import pytest
 from shared.doctor import TITLES, correct
 from shared.spec import JobSpec, validate
 from shared.spec.job import merge
+from shared.spec.schedules import check_schedule
 
 
 def spec(**changes: Any) -> dict[str, Any]:
@@ -27,6 +28,21 @@ def test_divergence_takes_a_tenth_of_the_learning_rate() -> None:
     assert correction is not None
     assert correction.changes == {"learning_rate": 0.03}
     assert "0.03" in correction.label
+
+
+def test_a_smaller_batch_leaves_every_gpu_an_image() -> None:
+    correction = correct("out_of_memory", spec(batch_size=6, resources={"gpus": 3}))
+    assert correction is not None
+    assert correction.changes == {"batch_size": 3}
+    assert correct("out_of_memory", spec(batch_size=5, resources={"gpus": 3})) is None
+
+
+def test_a_plateaus_least_rate_goes_down_with_the_rate() -> None:
+    ill = spec(learning_rate=0.01, schedule={"kind": "plateau", "min_rate": 0.005})
+    correction = correct("diverged", ill)
+    assert correction is not None
+    assert correction.changes["schedule"]["min_rate"] == 0.001
+    check_schedule(validate(JobSpec, merge(ill, correction.changes)))
 
 
 def test_a_time_limit_is_doubled() -> None:
