@@ -14,6 +14,8 @@ from shared.settings import Settings
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30.0
+# What is fetched is packed already, and its checksum is that of the packed file.
+_HEADERS = {"Accept-Encoding": "identity"}
 
 
 def fetch_known(
@@ -35,7 +37,7 @@ def fetch_known(
             "This worker may not fetch data sets (TRAINYARD_DOWNLOADS). Send the files instead."
         )
     mirror = settings.known_sets_url.rstrip("/")
-    url = f"{mirror}/{file.name}" if mirror else file.url
+    url = f"{mirror}/{file.mirror_path}" if mirror else file.url
     try:
         md5 = _stream(url, local, settings.max_upload_bytes, tell)
     except httpx.HTTPError as error:
@@ -52,12 +54,14 @@ def _stream(url: str, local: Path, most_bytes: int, tell: Callable[[float], None
     """Write what lies at `url` to a file; return its MD5."""
     digest = hashlib.md5(usedforsecurity=False)
     with (
-        httpx.stream("GET", url, timeout=_TIMEOUT_SECONDS, follow_redirects=True) as answer,
+        httpx.stream(
+            "GET", url, headers=_HEADERS, timeout=_TIMEOUT_SECONDS, follow_redirects=True
+        ) as answer,
         local.open("wb") as target,
     ):
         answer.raise_for_status()
         length = int(answer.headers.get("Content-Length", 0))
-        for chunk in answer.iter_bytes(_CHUNK_BYTES):
+        for chunk in answer.iter_raw(_CHUNK_BYTES):
             target.write(chunk)
             digest.update(chunk)
             if target.tell() > most_bytes:

@@ -40,16 +40,19 @@ def mean_images(
         labels: int64 [N].
         classes: number of classes.
     """
-    sums = np.zeros((classes, *images.shape[1:]), dtype=np.uint64)
+    # Room for a sum and what rounds it, and no more: many classes of large images are gigabytes.
+    kind = np.min_scalar_type(256 * len(images))
+    sums = np.zeros((classes, *images.shape[1:]), dtype=kind)
     for start, part in in_parts(images):
         own = labels[start : start + len(part)]
         order = np.argsort(own, kind="stable")
         present, firsts = np.unique(own[order], return_index=True)
-        sums[present] += np.add.reduceat(part[order], firsts, axis=0, dtype=np.uint64)
-    counts = np.bincount(labels, minlength=classes).astype(np.uint64)
-    counts = np.maximum(counts, np.uint64(1)).reshape(-1, 1, 1, 1)
-    rounded = (sums + counts // np.uint64(2)) // counts
-    return np.asarray(rounded, dtype=np.uint8)
+        sums[present] += np.add.reduceat(part[order], firsts, axis=0, dtype=kind)
+    counts = np.maximum(np.bincount(labels, minlength=classes), 1).astype(kind)
+    means = np.empty(sums.shape, dtype=np.uint8)
+    for label, count in enumerate(counts):
+        means[label] = (sums[label] + count // 2) // count
+    return means
 
 
 def in_parts(images: npt.NDArray[np.uint8]) -> Any:

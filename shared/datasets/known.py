@@ -18,10 +18,12 @@ class KnownFile:
     """A file to fetch.
 
     Attributes:
+        set_name: the set that it belongs to.
         url: where from.
         md5: its checksum, hexadecimal, as published.
     """
 
+    set_name: str
     url: str
     md5: str
 
@@ -29,6 +31,11 @@ class KnownFile:
     def name(self) -> str:
         """The file's own name."""
         return self.url.rpartition("/")[2]
+
+    @property
+    def mirror_path(self) -> str:
+        """Where it lies on a mirror; sets have files of the same names."""
+        return f"{self.set_name}/{self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +61,10 @@ class KnownSet:
     options: ImportOptions = field(default_factory=ImportOptions)
 
 
-def _idx_files(folder: str, *checksums: str) -> tuple[KnownFile, ...]:
+def _idx_files(set_name: str, folder: str, *checksums: str) -> tuple[KnownFile, ...]:
     names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     return tuple(
-        KnownFile(f"{folder}/{name}-ubyte.gz", md5)
+        KnownFile(set_name, f"{folder}/{name}-ubyte.gz", md5)
         for name, md5 in zip(names, checksums, strict=True)
     )
 
@@ -75,6 +82,7 @@ KNOWN: dict[str, KnownSet] = {
             "of 28 x 28 grey pixels in ten classes.",
             attribution="H. Xiao, K. Rasul, R. Vollgraf (Zalando Research); MIT licence",
             files=_idx_files(
+                "fashion_mnist",
                 "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
                 "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
                 "25c81989df183df01b3e8a0aad5dffbe",
@@ -105,6 +113,7 @@ KNOWN: dict[str, KnownSet] = {
             attribution="T. Clanuwat et al. (ROIS-DS Center for Open Data in the Humanities); "
             "CC BY-SA 4.0",
             files=_idx_files(
+                "kmnist",
                 "http://codh.rois.ac.jp/kmnist/dataset/kmnist",
                 "bdb82020997e1d708af4cf47b453dcf7",
                 "e144d726b3acfaa3e44228e80efcd344",
@@ -125,6 +134,7 @@ KNOWN: dict[str, KnownSet] = {
             "Database 19",
             files=(
                 KnownFile(
+                    "emnist",
                     "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
                     "58c8d27c78d21e728a6bc7b3cc06412e",
                 ),
@@ -142,6 +152,7 @@ KNOWN: dict[str, KnownSet] = {
             attribution="A. Krizhevsky, V. Nair, G. Hinton",
             files=(
                 KnownFile(
+                    "cifar10",
                     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
                     "c32a1d4ab5d03f1284b67883e8d87530",
                 ),

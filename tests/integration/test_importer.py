@@ -273,9 +273,9 @@ def test_a_public_set_is_fetched_from_a_mirror_and_checked(
 ) -> None:
     files = fashion_files()
     folder = tmp_path / "mirror"
-    folder.mkdir()
+    (folder / "fashion_mnist").mkdir(parents=True)
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        (folder / "fashion_mnist" / name).write_bytes(content)
     assert {file.name for file in known.KNOWN["fashion_mnist"].files} == set(files)
     with mirror(folder) as url, yard.worker(TRAINYARD_KNOWN_SETS_URL=url):
         # The images are not the published ones, so their checksum is not either.

@@ -22,7 +22,7 @@ from shared.limits import Limits
 from shared.spec.dataset_import import LARGEST_SIDE, ImportOptions
 from worker.importing.build import Chunk
 from worker.importing.context import Context
-from worker.importing.faults import bad
+from worker.importing.faults import bad, shown
 from worker.importing.sources import Source, buffered, member, members, open_zip, part_of
 from worker.importing.tables import shape_of, to_images
 
@@ -85,8 +85,8 @@ class _Pair:
 def read_arrays(sources: list[Source], context: Context) -> Iterator[Chunk]:
     """Read the images of some `.npz` or `.npy` files; arguments and errors as in `tables`."""
     with contextlib.ExitStack() as stack:
-        arrays = [array for source in sources for array in _inspect(source, context.limits, stack)]
-        yield from _read(_pair(arrays, sources[0].name), context)
+        arrays = [array for source in sources for array in _inspect(source, context, stack)]
+        yield from _read(_pair(arrays, sources[0].name, context.notes), context)
 
 
 def _read(pairs: list[_Pair], context: Context) -> Iterator[Chunk]:
@@ -110,21 +110,32 @@ def _read(pairs: list[_Pair], context: Context) -> Iterator[Chunk]:
         done += start
 
 
-def _inspect(source: Source, limits: Limits, stack: contextlib.ExitStack) -> list[_Array]:
+def _inspect(source: Source, context: Context, stack: contextlib.ExitStack) -> list[_Array]:
     """Return the arrays of a file, their headers read and checked."""
+    limits, notes = context.limits, context.notes
     if source.head(limits, 4) != b"PK\x03\x04":
-        return [_describe(source, PurePosixPath(source.name).stem, limits)]
-    archive = stack.enter_context(open_zip(source))
-    return [
-        _describe(member(source, archive, entry), entry.filename.removesuffix(".npy"), limits)
-        for entry in members(source, limits)
-        if entry.filename.endswith(".npy")
-    ]
+        found = [_describe(source, PurePosixPath(source.name).stem, limits, notes)]
+    else:
+        archive = stack.enter_context(open_zip(source))
+        found = [
+            _describe(member(source, archive, entry), _stem(entry.filename), limits, notes)
+            for entry in members(source, limits)
+            if entry.filename.endswith(".npy")
+        ]
+    return [array for array in found if array is not None]
 
 
-def _describe(source: Source, name: str, limits: Limits) -> _Array:
+def _stem(name: str) -> str:
+    return name.removesuffix(".npy")
+
+
+def _describe(source: Source, name: str, limits: Limits, notes: list[str]) -> _Array | None:
+    """Return an array that can be read; None, and a note, if it is a single value."""
     with source.open(limits) as stream, buffered(stream) as file:
         shape, fortran, dtype = _read_header(file, source)
+    if not shape:
+        notes.append(f"{shown(source.name)} is left out: it is a single value.")
+        return None
     if dtype.kind not in _KINDS:
         rule = "Arrays must hold numbers or texts; objects are pickles, which can run programs."
         raise bad(source.name, rule, f"dtype {dtype}")
@@ -133,7 +144,7 @@ def _describe(source: Source, name: str, limits: Limits) -> _Array:
         rule = f"An array may take at most {limits.dataset_bytes * 8:,} bytes."
         raise bad(source.name, rule, f"shape {shape} of {dtype}")
     array = _Array(source, name, dtype, shape, fortran)
-    if not shape or not 1 <= shape[0] <= limits.dataset_images:
+    if not 1 <= shape[0] <= limits.dataset_images:
         rule = f"A data set may have 1 to {limits.dataset_images:,} images."
         raise bad(source.name, rule, f"shape {shape}")
     if array.row_bytes > _LONGEST_ROW_BYTES:
@@ -161,8 +172,8 @@ def _words(name: str) -> set[str]:
     return set(re.split(r"[^a-z]+", name.lower()))
 
 
-def _pair(arrays: Sequence[_Array], file: str) -> list[_Pair]:
-    """Put images and labels together, by their names.
+def _pair(arrays: Sequence[_Array], file: str, notes: list[str]) -> list[_Pair]:
+    """Put images and labels together, by their names; note what belongs to none.
 
     Raises:
         BadFile: it is not clear which belong together, or their numbers differ.
@@ -174,29 +185,36 @@ def _pair(arrays: Sequence[_Array], file: str) -> list[_Pair]:
         "There must be images and labels, such as x_train, y_train, x_test and y_test, or "
         "train_images and train_labels, or x and y."
     )
-    if not images or len(images) != len(labels):
+    if not images:
         raise bad(file, rule, found)
     pairs = []
     for own in images:
-        key = _key(own)
-        partner = [other for other in labels if _key(other) == key]
-        if len(images) == 1:
-            partner = labels
+        partner = [other for other in labels if _key(other) == _key(own)]
+        if len(images) == 1 and not partner:
+            partner = [other for other in labels if _is_called_labels(other)] or labels
         if len(partner) != 1:
             raise bad(file, rule, found)
         if own.shape[0] != partner[0].shape[0]:
             counts = f"{own.name}: {own.shape[0]:,}, {partner[0].name}: {partner[0].shape[0]:,}"
             raise bad(file, "There must be as many labels as images.", counts)
         pairs.append(_Pair(_part(own), own, partner[0]))
+    used = [pair.labels for pair in pairs]
+    for other in labels:
+        if other not in used:
+            if len(other.shape) > 1:
+                raise bad(file, rule, found)
+            notes.append(f"{shown(other.name)} is left out: it belongs to no images.")
     return pairs
 
 
 def _is_labels(array: _Array) -> bool:
     flat = len(array.shape) == 1 or (len(array.shape) == 2 and array.shape[1] == 1)
+    return flat or _is_called_labels(array)
+
+
+def _is_called_labels(array: _Array) -> bool:
     words = _words(array.name) | _words(PurePosixPath(array.source.name.split(": ")[0]).stem)
-    if words & _LABEL_WORDS and not _words(array.name) & _IMAGE_WORDS:
-        return True
-    return flat
+    return bool(words & _LABEL_WORDS) and not _words(array.name) & _IMAGE_WORDS
 
 
 def _key(array: _Array) -> str:
@@ -246,7 +264,7 @@ def _to_images(
     file = array.source.name
     if values.dtype.kind in "US":
         raise bad(file, "Images must be numbers.", f"{array.name} of dtype {array.dtype}")
-    if values.dtype != np.uint8:
+    if unit or values.dtype != np.uint8:
         highest = 1 if unit else 255
         good = (values >= 0) & (values <= highest)
         if not unit and values.dtype.kind == "f":
@@ -258,8 +276,6 @@ def _to_images(
             raise bad(file, rule, values[place], row=first_row + int(place[0]))
         values = np.rint(values.astype(np.float64) * 255) if unit else values
         values = values.astype(np.uint8)
-    elif unit:
-        values = np.minimum(values, 1) * np.uint8(255)
     return _shape(values, array, options)
 
 

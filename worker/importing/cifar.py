@@ -25,6 +25,8 @@ _SIDE = 32
 _ROW_BYTES = 1 + 3 * _SIDE * _SIDE
 _ROWS_AT_ONCE = 5000
 _BATCHES = 6
+# What `tarfile` raises over a broken tar; numbers in its headers are parsed as Python's.
+_UNREADABLE = (tarfile.TarError, ValueError)
 
 
 def read_cifar(sources: list[Source], context: Context) -> Iterator[Chunk]:
@@ -51,10 +53,13 @@ def _files(source: Source, limits: Limits) -> Iterator[tuple[str, Part | None, I
                         rule = f"An archive may have at most {limits.archive_members:,} files."
                         raise bad(source.name, rule)
                     name = PurePosixPath(entry.name).name
-                    if entry.isfile() and name.endswith(".bin"):
-                        opened = cast(IO[bytes], archive.extractfile(entry))
-                        yield f"{source.name}: {name}", _part(name), opened
-        except tarfile.TarError as error:
+                    if not entry.isfile() or not name.endswith(".bin"):
+                        continue
+                    if entry.issparse():  # its holes would grow out of nothing
+                        raise bad(source.name, "A tar must hold no sparse files.", entry.name)
+                    opened = cast(IO[bytes], archive.extractfile(entry))
+                    yield f"{source.name}: {name}", _part(name), opened
+        except _UNREADABLE as error:
             raise bad(source.name, f"It is no tar that can be read: {error}.") from error
 
 
@@ -65,7 +70,7 @@ def _part(name: str) -> Part | None:
 def _read(
     name: str, part: Part | None, file: IO[bytes], book: LabelBook, *, share: float
 ) -> Iterator[Chunk]:
-    while data := file.read(_ROWS_AT_ONCE * _ROW_BYTES):
+    while data := _next(name, file):
         if len(data) % _ROW_BYTES:
             rule = f"A file of CIFAR-10 must hold {_ROW_BYTES:,} bytes an image."
             raise bad(name, rule, f"{len(data) % _ROW_BYTES:,} bytes too many")
@@ -73,3 +78,10 @@ def _read(
         images = rows[:, 1:].reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
         codes = book.encode(rows[:, 0].astype(np.int64), file=name)
         yield Chunk(name, part, images, codes, share)
+
+
+def _next(name: str, file: IO[bytes]) -> bytes:
+    try:
+        return file.read(_ROWS_AT_ONCE * _ROW_BYTES)
+    except tarfile.TarError as error:
+        raise bad(name, f"It is damaged: {error}.") from error

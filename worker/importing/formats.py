@@ -8,12 +8,11 @@ from pathlib import PurePosixPath
 
 from shared.limits import Limits
 from shared.reading import SentFile
-from shared.spec.dataset_import import ImportOptions
 from worker.importing.arrays import read_arrays
 from worker.importing.build import Chunk
 from worker.importing.cifar import read_cifar
 from worker.importing.context import Context
-from worker.importing.faults import bad
+from worker.importing.faults import BadFile, bad, shown
 from worker.importing.idx import is_idx, read_idx
 from worker.importing.pictures import ENDINGS, read_pictures
 from worker.importing.sources import Source, member, members, open_zip, part_of
@@ -27,6 +26,8 @@ _READERS: dict[str, Reader] = {
     "images": read_pictures,
     "cifar": read_cifar,
 }
+# Formats whose files may lie in a zip among others.
+_WITHIN_ARCHIVES = ("csv", "idx")
 _HEAD_BYTES = 512
 _TAR_MAGIC = slice(257, 262)
 _TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -37,6 +38,7 @@ _DANGEROUS = (
     (b"PAR1", "Parquet"),
     (b"%PDF", "a PDF"),
 )
+_PICTURE = "a picture"
 _KNOWN_KINDS = "It must be a CSV, .npz, IDX, CIFAR-10's binary files or a zip of pictures."
 
 
@@ -50,28 +52,67 @@ def read(files: list[SentFile], context: Context) -> Generator[Chunk]:
     Raises:
         BadFile: they are of no known format, or of several, or something is wrong in them.
     """
-    options, limits = context.options, context.limits
     with contextlib.ExitStack() as stack:
         sources = [
             source
             for file in sorted(files, key=lambda file: file.name)
-            for source in _open_up(Source.of(file), options, limits, stack)
+            for source in _open_up(Source.of(file), context, stack)
         ]
-        kinds = {source.name: _kind(source, limits) for source in sources}
-        wanted: str = options.format
+        wanted = context.options.format
+        kinds = [_kind(source, context.limits, wanted) for source in sources]
         if wanted == "auto":
-            found = sorted(set(kinds.values()))
-            if len(found) > 1:
-                listed = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
-                raise bad(sources[0].name, "All files must be of one format.", listed)
-            wanted = found[0]
-        yield from _READERS[wanted](sources, context)
+            yield from _READERS[_only(kinds, sources)](sources, context)
+        else:
+            own = _of_format(wanted, kinds, sources, context.notes)
+            yield from _READERS[wanted](own, context)
 
 
-def _open_up(
-    source: Source, options: ImportOptions, limits: Limits, stack: contextlib.ExitStack
+def _only(kinds: list[str], sources: list[Source]) -> str:
+    """Return the one format of all files.
+
+    Raises:
+        BadFile: there are several, or one that is not read.
+    """
+    for kind, source in zip(kinds, sources, strict=True):
+        if kind not in _READERS:
+            raise _unread(source, kind)
+    if len(set(kinds)) > 1:
+        rule = (
+            "All files must be of one format; choose the one to read (`format`), or words that "
+            "the names of an archive's files must have (`member_words`)."
+        )
+        raise bad(sources[0].name, rule, _listed(kinds, sources))
+    return kinds[0]
+
+
+def _of_format(
+    wanted: str, kinds: list[str], sources: list[Source], notes: list[str]
 ) -> list[Source]:
+    """Return the files of the format that was chosen, and note which others there are.
+
+    Raises:
+        BadFile: there is none.
+    """
+    own = [source for kind, source in zip(kinds, sources, strict=True) if kind == wanted]
+    if not own:
+        if kinds[0] not in _READERS:
+            raise _unread(sources[0], kinds[0])
+        rule = f"There must be a file of the format that was chosen (`format`), {wanted}."
+        raise bad(sources[0].name, rule, _listed(kinds, sources))
+    for kind, source in zip(kinds, sources, strict=True):
+        if kind != wanted:
+            notes.append(f"{shown(source.name)} is left out: it is {kind}, not {wanted}.")
+    return own
+
+
+def _listed(kinds: list[str], sources: list[Source]) -> str:
+    pairs = zip(sources, kinds, strict=True)
+    return ", ".join(f"{source.name}: {kind}" for source, kind in pairs)
+
+
+def _open_up(source: Source, context: Context, stack: contextlib.ExitStack) -> list[Source]:
     """Return the tables or IDX files within an archive of such, or else the file itself."""
+    options, limits = context.options, context.limits
     source = Source(
         source.name,
         source.part or part_of(source.name),
@@ -85,7 +126,8 @@ def _open_up(
     names = [entry.filename.lower() for entry in entries]
     if model := next((name for name in names if name.endswith(_MODEL_ENDINGS)), None):
         raise bad(source.name, f"{_KNOWN_KINDS} Models and pickles are not read.", model)
-    if any(name.endswith((".npy", *ENDINGS)) for name in names):
+    others = sum(name.endswith((".npy", *ENDINGS)) for name in names)
+    if others and options.format not in _WITHIN_ARCHIVES:
         return [source]
     archive = stack.enter_context(open_zip(source))
     own = [
@@ -95,17 +137,27 @@ def _open_up(
     ]
     if options.member_words:
         own = [one for one in own if all(word in one.name for word in options.member_words)]
+    if others and not own:
+        return [source]
+    if others:
+        note = f"{shown(source.name)}: {others:,} pictures or arrays in it are left out."
+        context.notes.append(note)
     if not own:
         rule = "An archive must hold pictures, arrays, tables or IDX files."
         raise bad(source.name, rule, ", ".join(names[:5]) or "nothing")
     return own
 
 
-def _kind(source: Source, limits: Limits) -> str:
-    """Return the format of a file.
+def _kind(source: Source, limits: Limits, wanted: str) -> str:
+    """Return the format of a file, or in words what it is that is not read.
+
+    Args:
+        source: the file.
+        limits: for its unpacking.
+        wanted: the format that was chosen, which counts where a zip holds several.
 
     Raises:
-        BadFile: it is none that is read; models and pickles are named as such.
+        BadFile: it is empty or damaged.
     """
     head = source.head(limits, _HEAD_BYTES)
     name = source.name.lower()
@@ -116,21 +168,30 @@ def _kind(source: Source, limits: Limits) -> str:
     if head.startswith(b"\x93NUMPY"):
         return "npz"
     if head.startswith(b"PK\x03\x04"):
-        return _kind_of_zip(source, limits)
+        return _kind_of_zip(source, limits, wanted)
     if head[_TAR_MAGIC] == b"ustar" or (name.endswith(".bin") and "batch" in name):
         return "cifar"
     for magic, kind in _DANGEROUS:
         if head.startswith(magic):
-            reason = " Pickles can run programs." if kind == "a pickle" else ""
-            raise bad(source.name, _KNOWN_KINDS + reason, kind)
+            return kind
     if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"RIFF")):
-        rule = "Pictures must come in a zip, in a folder for each class."
-        raise bad(source.name, rule, PurePosixPath(source.name).name)
+        return _PICTURE
     if b"\0" in head:
-        raise bad(source.name, _KNOWN_KINDS, f"bytes {head[:8].hex(' ')} ...")
+        return f"bytes {head[:8].hex(' ')} ..."
     return "csv"
 
 
-def _kind_of_zip(source: Source, limits: Limits) -> str:
+def _kind_of_zip(source: Source, limits: Limits, wanted: str) -> str:
     names = [entry.filename.lower() for entry in members(source, limits)]
+    if wanted == "images" and any(name.endswith(ENDINGS) for name in names):
+        return "images"
     return "npz" if any(name.endswith(".npy") for name in names) else "images"
+
+
+def _unread(source: Source, kind: str) -> BadFile:
+    """Return the error of a file that is not read; models and pickles are named as such."""
+    if kind == _PICTURE:
+        rule = "Pictures must come in a zip, in a folder for each class."
+        return bad(source.name, rule, PurePosixPath(source.name).name)
+    reason = " Pickles can run programs." if kind == "a pickle" else ""
+    return bad(source.name, _KNOWN_KINDS + reason, kind)

@@ -6,7 +6,9 @@ kind of value, the number of axes), each axis as a big-endian 32-bit number, the
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -19,7 +21,7 @@ from shared.limits import Limits
 from shared.spec.dataset_import import LARGEST_SIDE
 from worker.importing.build import Chunk
 from worker.importing.context import Context
-from worker.importing.faults import bad
+from worker.importing.faults import bad, shown
 from worker.importing.sources import Source, buffered
 from worker.importing.tables import to_images
 
@@ -45,7 +47,7 @@ def read_idx(sources: list[Source], context: Context) -> Iterator[Chunk]:
     """Read the images of some IDX files; arguments and errors as in `tables`."""
     options, limits, book = context.options, context.limits, context.book
     arrays = [_inspect(source, limits) for source in sources]
-    pairs = _pair(arrays)
+    pairs = _pair(_once(arrays, limits, context.notes))
     total = sum(images.shape[0] for images, _ in pairs)
     done = 0
     for images, labels in pairs:
@@ -85,6 +87,31 @@ def _read_header(file: BinaryIO, source: Source) -> _Array:
         raise bad(source.name, "An IDX file must be as long as its header says.", "no header")
     shape = tuple(int(length) for length in np.frombuffer(axes, ">u4"))
     return _Array(source, np.dtype(_KINDS[head[2]]), shape)
+
+
+def _once(arrays: list[_Array], limits: Limits, notes: list[str]) -> list[_Array]:
+    """Leave out files that are there again under a like name, as in MNIST's archive at Kaggle."""
+    alike = Counter((_key(array), array.shape) for array in arrays)
+    seen: set[tuple[str, bytes]] = set()
+    kept = []
+    for array in arrays:
+        if alike[_key(array), array.shape] > 1:
+            mark = (_key(array), _digest(array.source, limits))
+            if mark in seen:
+                name = shown(array.source.name)
+                notes.append(f"{name} is left out: another file holds the same bytes.")
+                continue
+            seen.add(mark)
+        kept.append(array)
+    return kept
+
+
+def _digest(source: Source, limits: Limits) -> bytes:
+    digest = hashlib.sha256()
+    with source.open(limits) as stream:
+        while data := stream.read(_STRETCH_BYTES):
+            digest.update(data)
+    return digest.digest()
 
 
 def _pair(arrays: list[_Array]) -> list[tuple[_Array, _Array]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
+import struct
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from shared.datasets.report import Part
 from shared.limits import Limits
@@ -29,10 +31,14 @@ from worker.importing.sources import Source, member, members, open_zip, part_of
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
+# What Pillow raises over a picture, or its EXIF, that is broken.
+_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error)
 _CHUNK_BYTES = 16 << 20
 _GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "F"})
 # What pictures of different sizes are brought to unless one is asked for.
 _USUAL_SIDE = 64
+# The orientations of EXIF that lay a picture on its side.
+_ON_THEIR_SIDE = frozenset({5, 6, 7, 8})
 
 Size = tuple[int, int]
 
@@ -57,26 +63,31 @@ def read_pictures(sources: list[Source], context: Context) -> Iterator[Chunk]:
             for source, archive in zip(sources, archives, strict=True)
             for picture in _list(source, archive, limits, notes)
         ]
+        pictures.sort(key=_part_key)  # each archive may hold both parts
         height, width, grey = _decide(pictures, options, limits, notes)
         at_once = max(1, _CHUNK_BYTES // (height * width * (1 if grey else 3)))
-        for start, stretch in _stretches(pictures, at_once):
+        done = 0
+        for stretch in _stretches(pictures, at_once):
             images = np.stack([_pixels(one, limits, height, width, grey=grey) for one in stretch])
             names = np.array([picture.class_name for picture in stretch], dtype=object)
             file = stretch[0].source.name
             codes = book.encode(names, file=file)
-            share = (start + len(stretch)) / len(pictures)
+            done += len(images)
+            share = done / len(pictures)
             yield Chunk(file.split(": ")[0], stretch[0].part, images, codes, share)
+        if done != len(pictures):
+            raise RuntimeError(f"{len(pictures):,} pictures were to be read. Received: {done:,}.")
 
 
-def _stretches(pictures: list[_Picture], at_once: int) -> Iterator[tuple[int, list[_Picture]]]:
-    """Yield pictures of the same part, some at once, with the place of the first."""
-    start = 0
-    while start < len(pictures):
-        part = pictures[start].part
-        stretch = [one for one in pictures[start : start + at_once] if one.part == part]
-        # Sorted by part, so that those of another one come behind.
-        yield start, stretch
-        start += len(stretch)
+def _stretches(pictures: list[_Picture], at_once: int) -> Iterator[list[_Picture]]:
+    """Yield neighbours of the same part, some at once."""
+    for _, alike in itertools.groupby(pictures, key=_part_key):
+        while stretch := [*itertools.islice(alike, at_once)]:
+            yield stretch
+
+
+def _part_key(picture: _Picture) -> str:
+    return picture.part or ""
 
 
 def _list(
@@ -109,7 +120,7 @@ def _list(
         stray = next(one for one in found if one.part is None)
         rule = "If there is a folder `train` or `test`, every picture must lie in one of the two."
         raise bad(stray.source.name, rule)
-    return sorted(found, key=lambda one: (one.part or "", one.class_name, one.source.name))
+    return sorted(found, key=lambda one: (_part_key(one), one.class_name, one.source.name))
 
 
 def _shared_depth(folders: list[tuple[str, ...]]) -> int:
@@ -130,7 +141,7 @@ def _decide(
     modes: Counter[str] = Counter()
     for picture in pictures:
         with _open(picture, limits) as image:
-            sizes[image.size] += 1
+            sizes[_shown_size(image, picture.source.name)] += 1
             modes[image.mode] += 1
     grey = set(modes) <= _GREY_MODES if options.colour == "auto" else options.colour == "grey"
     (common_width, common_height), _ = sizes.most_common(1)[0]
@@ -149,6 +160,17 @@ def _decide(
     return height, width, grey
 
 
+def _shown_size(image: Image.Image, name: str) -> Size:
+    """Return width and height as they will be once the picture stands upright."""
+    width, height = image.size
+    try:
+        # The method of the base class: that of PNG decodes the pixels.
+        orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+    except _UNREADABLE as error:
+        raise _broken(name, error) from error
+    return (height, width) if orientation in _ON_THEIR_SIDE else (width, height)
+
+
 def _open(picture: _Picture, limits: Limits) -> Image.Image:
     """Open a picture; its pixels are not decoded yet."""
     name = picture.source.name
@@ -156,7 +178,7 @@ def _open(picture: _Picture, limits: Limits) -> Image.Image:
         data = stream.readall() or b""
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*_UNREADABLE, Image.DecompressionBombError) as error:
         raise _broken(name, error) from error
     width, height = image.size
     if width * height > limits.picture_pixels:
@@ -176,7 +198,7 @@ def _pixels(
             if image.size != (width, height):
                 image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
             return np.asarray(image, dtype=np.uint8).reshape(height, width, -1)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except _UNREADABLE as error:
         raise _broken(picture.source.name, error) from error
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +25,17 @@ _READ_BYTES = 1 << 20
 # A small file may grow to this whatever its ratio.
 _ALWAYS_ALLOWED_BYTES = 64 << 20
 _ENCRYPTED = 0x1
+# What the readers of zip and gzip raise over a file that is broken or packed in another way.
+_UNREADABLE = (
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    struct.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _PART_WORDS: dict[str, Part] = {
     "train": "train",
     "training": "train",
@@ -61,7 +74,18 @@ class Source:
 
     def open(self, limits: Limits) -> Stream:
         """Open it, unpacked if it is gzip."""
-        return Stream(self, limits)
+        return Stream(self, self.raw(), limits)
+
+    def raw(self) -> IO[bytes]:
+        """Open it as it is.
+
+        Raises:
+            BadFile: it is a member of an archive that cannot be read.
+        """
+        try:
+            return self.opener()
+        except _UNREADABLE as error:
+            raise bad(self.name, f"It cannot be read: {error}.") from error
 
     def head(self, limits: Limits, count: int) -> bytes:
         """Return its first bytes, unpacked."""
@@ -74,18 +98,19 @@ class Stream(io.RawIOBase):
 
     Args:
         source: what to read.
+        raw: it, opened.
         limits: for the ratio.
 
     Raises:
         BadFile: on reading: it grows too much, or is damaged.
     """
 
-    def __init__(self, source: Source, limits: Limits) -> None:
+    def __init__(self, source: Source, raw: IO[bytes], limits: Limits) -> None:
         self._source = source
         self._ratio = limits.archive_ratio
         self._read_bytes = 0
         self._allowed: int | None = None
-        self._raw = source.opener()
+        self._raw = raw
         self._stream = self._raw
         is_gzip = self._next(len(_GZIP)) == _GZIP
         self._raw.seek(0)
@@ -112,7 +137,7 @@ class Stream(io.RawIOBase):
     def _next(self, count: int) -> bytes:
         try:
             return self._stream.read(count)
-        except (EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        except _UNREADABLE as error:
             raise bad(self._source.name, f"It is damaged: {error}.") from error
 
     def close(self) -> None:
@@ -151,7 +176,8 @@ def members(source: Source, limits: Limits) -> list[zipfile.ZipInfo]:
     if unpacked > allowed:
         rule = f"An archive may grow {limits.archive_ratio} times at most when it is unpacked."
         raise bad(source.name, rule, f"{unpacked:,} bytes out of {source.packed_bytes:,}")
-    return [entry for entry in entries if not entry.is_dir() and _checked(source, entry)]
+    files = [entry for entry in entries if entry.filename and not entry.is_dir()]
+    return [entry for entry in files if _checked(source, entry)]
 
 
 def member(source: Source, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Source:
@@ -172,10 +198,10 @@ def open_zip(source: Source) -> Iterator[zipfile.ZipFile]:
     Raises:
         BadFile: it is none.
     """
-    with source.opener() as file:
+    with source.raw() as file:
         try:
             archive = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        except _UNREADABLE as error:
             raise bad(source.name, f"It is no zip that can be read: {error}.") from error
         with archive:
             yield archive
@@ -194,10 +220,12 @@ def _checked(source: Source, entry: zipfile.ZipInfo) -> bool:
     """Whether a member is to be read at all; refuse what has no place in a data set."""
     name = entry.filename
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0]:
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name.split("/")[0]:
         raise bad(source.name, "A file in an archive must not lead out of it.", name)
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise bad(source.name, "An archive must hold files, not links.", name)
     if entry.flag_bits & _ENCRYPTED:
         raise bad(source.name, "An archive must not be encrypted.", name)
-    return not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    # A name like `.` is no file's.
+    hidden = (part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return bool(path.parts) and not any(hidden)

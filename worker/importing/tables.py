@@ -7,6 +7,7 @@ NumPy, and only where something is wrong is the first wrong cell looked for.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import math
 import re
@@ -31,6 +32,8 @@ _LABEL_NAMES = frozenset({"label", "labels", "class", "target", "category", "y"}
 _INDEX_NAMES = frozenset({"", "id", "index", "imageid", "unnamed: 0"})
 _CELLS_AT_ONCE = 4_000_000
 _COLUMN_CHARACTERS = 64
+# A header that only counts has so many columns at least, and so many others at most.
+_LEAST_COUNTED, _MOST_UNCOUNTED = 3, 2
 _DELIMITERS = ",;\t"
 _FIELDS = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
@@ -43,7 +46,8 @@ class Table:
     Attributes:
         source: the file.
         delimiter: between its columns.
-        has_header: whether the first line names the columns.
+        has_header: whether the first line that is not blank names the columns.
+        lines_before: lines of the file before the first row: blank ones, and the header.
         columns: their names, or their numbers from 1.
         label: index of the labels' column; None: there is none.
         pixels: indices of the pixels' columns, in order.
@@ -52,6 +56,7 @@ class Table:
     source: Source
     delimiter: str
     has_header: bool
+    lines_before: int
     columns: list[str]
     label: int | None
     pixels: list[int]
@@ -82,7 +87,7 @@ def inspect(source: Source, options: ImportOptions, limits: Limits) -> Table:
     Raises:
         BadFile: there are too many columns, or it cannot be told which holds the labels.
     """
-    line = _first_line(source, limits)
+    line, blank = _first_line(source, limits)
     delimiter = max(_DELIMITERS, key=line.count)
     try:
         (fields,) = csv.reader([line], delimiter=delimiter)
@@ -100,7 +105,8 @@ def inspect(source: Source, options: ImportOptions, limits: Limits) -> Table:
         if index != label
         and not (has_header and index == 0 and name.strip().casefold() in _INDEX_NAMES)
     ]
-    return Table(source, delimiter, has_header, columns, label, pixels)
+    before = blank + int(has_header)
+    return Table(source, delimiter, has_header, before, columns, label, pixels)
 
 
 def shape_of(pixels: int, options: ImportOptions) -> tuple[int, int, int] | None:
@@ -142,12 +148,14 @@ def to_images(
     return images.transpose(0, 2, 1, 3) if options.transpose else images
 
 
-def _first_line(source: Source, limits: Limits) -> str:
-    """Return the first line that is not empty, without its end."""
+def _first_line(source: Source, limits: Limits) -> tuple[str, int]:
+    """Return the first line that is not blank, without its end, and how many are before it."""
     longest = limits.dataset_columns * _COLUMN_CHARACTERS
+    blank = 0
     with source.open(limits) as stream, buffered(stream) as file:
-        line = b"\n"
-        while line in (b"\n", b"\r\n"):
+        line = file.readline(longest + 1)
+        while 0 < len(line) <= longest and _is_blank(line):
+            blank += 1
             line = file.readline(longest + 1)
     if len(line) > longest:
         rule = f"A table may have at most {limits.dataset_columns:,} columns."
@@ -160,16 +168,30 @@ def _first_line(source: Source, limits: Limits) -> str:
         raise bad(source.name, "A table must be text in UTF-8.", f"{line[:40]!r}") from error
     if "\0" in text:
         raise bad(source.name, "A table must be text.", f"{line[:40]!r}")
-    return text.rstrip("\r\n")
+    return text.rstrip("\r\n"), blank
+
+
+def _is_blank(line: bytes) -> bool:
+    """Whether pandas passes over a line."""
+    return not line.removeprefix(codecs.BOM_UTF8).strip(b" \r\n")
 
 
 def _has_header(fields: list[str], options: ImportOptions) -> bool:
     if options.header != "auto":
         return options.header == "present"
-    words = [field for field in fields if not _NUMBER.fullmatch(field)]
+    numbers = [field for field in fields if _NUMBER.fullmatch(field)]
+    least = max(_LEAST_COUNTED, len(fields) - _MOST_UNCOUNTED)
+    if len(numbers) >= least and _counts_up(numbers):
+        return True
+    words = [field for field in fields if field.strip() and not _NUMBER.fullmatch(field)]
     if len(words) == 1:  # a row whose label is a name, or a header of numbers
         return words[0].strip().casefold() in _LABEL_NAMES
     return len(words) > 1
+
+
+def _counts_up(names: list[str]) -> bool:
+    """Whether names are 0, 1, 2 ... or 1, 2, 3 ..., as pandas names columns that have none."""
+    return any(names == [*map(str, range(first, first + len(names)))] for first in (0, 1))
 
 
 def _find_label(
@@ -185,11 +207,13 @@ def _find_label(
         known = ", ".join(columns[:5]) + (" ..." if len(columns) > 5 else "")
         rule = f"The label column must be one of the {len(columns):,}: {known}"
         raise bad(source.name, rule.rstrip(".") + ".", wanted)
-    if has_header:
+    first = int(has_header and names[0] in _INDEX_NAMES)
+    if not _counts_up(columns[first:]):
         return next((index for index, name in enumerate(names) if name in _LABEL_NAMES), None)
-    if shape_of(len(columns) - 1, options) is None and shape_of(len(columns), options) is not None:
+    others = len(columns) - first
+    if shape_of(others - 1, options) is None and shape_of(others, options) is not None:
         return None
-    return 0
+    return first
 
 
 def _useful(tables: list[Table], notes: list[str]) -> list[Table]:
@@ -254,7 +278,7 @@ def _frames(table: Table, file: Any) -> Iterator[pd.DataFrame]:
         with pd.read_csv(
             file,
             header=None,
-            skiprows=1 if table.has_header else 0,
+            skiprows=table.lines_before,
             sep=table.delimiter,
             dtype={table.label: str},
             na_filter=False,
@@ -279,7 +303,7 @@ def _unparsed(table: Table, error: Exception) -> BadFile:
         return bad(table.source.name, f"It is no CSV in UTF-8: {str(error).strip()}.")
     expected, line, saw = (int(number) for number in found.groups())
     rule = f"Every row must have {expected:,} columns as the first line."
-    return bad(table.source.name, rule, f"{saw:,}", row=line - int(table.has_header))
+    return bad(table.source.name, rule, f"{saw:,}", row=line - table.lines_before)
 
 
 def _to_bytes(

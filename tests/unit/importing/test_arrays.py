@@ -173,7 +173,10 @@ def with_images(content: bytes) -> bytes:
             header("{'descr': '|u1', 'fortran_order': False, 'shape': (20000000, 8, 8)}"),
             "may have 1 to 10,000,000 images",
         ),
-        (header("{'descr': '|u1', 'fortran_order': False, 'shape': ()}"), "1 to 10,000,000 images"),
+        (
+            header("{'descr': '|u1', 'fortran_order': False, 'shape': ()}"),
+            "There must be images and labels",
+        ),
         (header("{'descr': '|u1', 'fortran_order': False, 'shape': (0, 8, 8)}"), "1 to 10,000,000"),
         (header("__import__('os').system('true')"), "It must be an array in NumPy's format"),
         (
@@ -236,3 +239,14 @@ def test_an_archive_that_grows_beyond_measure_is_refused(tmp_path: Path) -> None
     file = packed_npz(x=black, y=np.arange(150_000) % 2)
     words = refusal(tmp_path, {"a.npz": file}, within=limits(archive_ratio=50))
     assert "An archive may grow 50 times at most when it is unpacked" in words
+
+
+def test_bytes_are_no_shares_unless_they_are_0_or_1(tmp_path: Path) -> None:
+    data = digits(30)
+    images = data["x"] % 2
+    whole = read_files(tmp_path, {"a.npz": npz(x=images, y=data["y"])}, pixel_range="unit")
+    assert set(np.unique(whole.both[0])) == {0, 255}
+    images[4, 0, 0] = 7
+    words = refusal(tmp_path, {"a.npz": npz(x=images, y=data["y"])}, pixel_range="unit")
+    assert "from 0 to 1" in words
+    assert "Received: 7" in words

@@ -33,7 +33,14 @@ def test_tables_in_a_zip_are_read_as_kaggle_sends_them(tmp_path: Path) -> None:
 def test_files_of_several_formats_are_refused(tmp_path: Path) -> None:
     files = {"a.csv": table(DATA), "b.npz": npz(x=DATA["x"], y=DATA["y"])}
     words = refusal(tmp_path, files)
-    assert words == "a.csv: All files must be of one format. Received: a.csv: csv, b.npz: npz."
+    assert words.startswith("a.csv: All files must be of one format; ")
+    assert words.endswith("Received: a.csv: csv, b.npz: npz.")
+
+
+def test_the_format_that_is_chosen_is_read_from_among_others(tmp_path: Path) -> None:
+    members = [("a.csv", table(DATA)), ("icon.png", picture(DATA["x"][0]))]
+    reading = read_files(tmp_path, {"set.zip": archive(members)}, format="csv")
+    assert reading.done.train_images + reading.done.test_images == len(DATA["x"])
 
 
 def test_the_name_does_not_matter(tmp_path: Path) -> None:

@@ -50,6 +50,24 @@ def test_a_zip_for_each_part(tmp_path: Path) -> None:
     assert (reading.done.train_images, reading.done.test_images) == (8, 4)
 
 
+def test_several_zips_with_both_parts_give_every_picture_once(tmp_path: Path) -> None:
+    files = {
+        name: archive(
+            [
+                *folders(IMAGES[start : start + 2], "test/"),
+                *folders(IMAGES[start + 2 : start + 6], "train/"),
+            ]
+        )
+        for name, start in (("a.zip", 0), ("b.zip", 6))
+    }
+    reading = read_files(tmp_path, files)
+    assert (reading.done.train_images, reading.done.test_images) == (8, 4)
+    images, labels = reading.both
+    places = [int(np.flatnonzero((i == IMAGES).all(axis=(1, 2, 3)))[0]) for i in images]
+    assert sorted(places) == list(range(12))
+    assert [place % 2 for place in places] == labels.tolist()
+
+
 @pytest.mark.parametrize(
     ("kind", "ending"), [("PNG", "png"), ("JPEG", "jpg"), ("JPEG", "JPEG"), ("WEBP", "webp")]
 )

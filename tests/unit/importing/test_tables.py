@@ -106,6 +106,19 @@ def test_a_column_of_row_numbers_is_no_pixel(tmp_path: Path) -> None:
     assert (reading.done.height, reading.done.width) == (8, 8)
 
 
+def test_numbers_in_order_are_a_header(tmp_path: Path) -> None:
+    plain = read_files(tmp_path, {"a.csv": table(digits(30))}).done
+    columns = range(1 + digits(30)["x"][0].size)
+    headed = ",".join(map(str, columns)).encode() + b"\n" + table(digits(30))
+    assert read_files(tmp_path, {"a.csv": headed}).done.version == plain.version
+
+
+def test_a_blank_line_before_the_header_does_not_matter(tmp_path: Path) -> None:
+    content = table(digits(30), header=pixel_names(digits(30)))
+    plain = read_files(tmp_path, {"a.csv": content}).done
+    assert read_files(tmp_path, {"a.csv": b"\n" + content}).done.version == plain.version
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t"])
 def test_other_delimiters_are_found_out(delimiter: str, tmp_path: Path) -> None:
     content = table(digits(30)).replace(b",", delimiter.encode())
