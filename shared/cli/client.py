@@ -18,6 +18,7 @@ from shared.settings import Settings
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 30.0
+_STORING_SECONDS = 3600.0
 # The server sends a heartbeat every 15 s; two missing ones mean that the stream is dead.
 _STREAM_READ_SECONDS = 40.0
 _PREFIX = "/api/v1"
@@ -125,7 +126,10 @@ class Client:
             size: its length in bytes.
         """
         headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-        return self._document(self._request("PUT", path, content=chunks, headers=headers))
+        # The answer comes when the file lies in the artifact store, which may be slow.
+        timeout = httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS, read=_STORING_SECONDS)
+        answer = self._request("PUT", path, content=chunks, headers=headers, timeout=timeout)
+        return self._document(answer)
 
     def items(
         self, path: str, params: Mapping[str, Any], *, at_most: int | None

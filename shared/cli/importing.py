@@ -9,6 +9,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from shared.cli.client import Client
 
 _PAUSE_SECONDS = 0.4
+_PATIENCE_SECONDS = 60.0
 _OVER = ("done", "failed")
 _CHUNK_BYTES = 1 << 20
 _BAR_WIDTH = 28
@@ -39,16 +41,12 @@ class Sending:
     Attributes:
         path: where it lies; a folder goes as a zip.
         part: `train` or `test`, if that was said.
+        name: what it is called on the way; no two are called the same.
     """
 
     path: Path
     part: str | None
-
-    @property
-    def name(self) -> str:
-        """What it is called on the way."""
-        name = self.path.resolve().name
-        return f"{name}.zip" if self.path.is_dir() else name
+    name: str
 
 
 def body(
@@ -74,7 +72,18 @@ def body(
 def gather(files: list[Path], *, train: list[Path], test: list[Path]) -> list[Sending]:
     """Return what to send."""
     parts = [(files, None), (train, "train"), (test, "test")]
-    return [Sending(path, part) for paths, part in parts for path in paths]
+    said = [(path, part) for paths, part in parts for path in paths]
+    bare = [_name(path) for path, _ in said]
+    names: list[str] = []
+    for (path, _), name in zip(said, bare, strict=True):
+        unique = name if bare.count(name) == 1 else f"{path.resolve().parent.name}-{name}"
+        names.append(unique if unique not in names else f"{len(names) + 1}-{unique}")
+    return [Sending(path, part, name) for (path, part), name in zip(said, names, strict=True)]
+
+
+def _name(path: Path) -> str:
+    name = path.resolve().name
+    return f"{name}.zip" if path.is_dir() else name
 
 
 def run(client: Client, body: dict[str, Any], files: list[Sending]) -> dict[str, Any]:
@@ -98,11 +107,20 @@ def run(client: Client, body: dict[str, Any], files: list[Sending]) -> dict[str,
         ) as bar:
             for file in files:
                 _send(client, path, file, bar)
-        return _follow(client, path)
+        answer = client.post(f"{path}/start", {})
     except BaseException:
-        with contextlib.suppress(Refused, Unreachable):  # what is not forgotten now is so tomorrow
-            client.delete(path)
+        _forget(client, path)
         raise
+    try:
+        return _follow(client, path, answer)
+    except KeyboardInterrupt:  # nothing else is a reason to end what goes well on a worker
+        _forget(client, path)
+        raise
+
+
+def _forget(client: Client, path: str) -> None:
+    with contextlib.suppress(Refused, Unreachable):  # what is not forgotten now is so tomorrow
+        client.delete(path)
 
 
 def _send(client: Client, path: str, file: Sending, bar: Progress) -> None:
@@ -135,8 +153,7 @@ def _as_file(path: Path) -> Iterator[Path]:
         yield target
 
 
-def _follow(client: Client, path: str) -> dict[str, Any]:
-    answer = client.post(f"{path}/start", {})
+def _follow(client: Client, path: str, answer: dict[str, Any]) -> dict[str, Any]:
     columns = (TextColumn("{task.description}"), BarColumn())
     with Progress(*columns, console=make_console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=1.0)
@@ -145,8 +162,21 @@ def _follow(client: Client, path: str) -> dict[str, Any]:
             words = clean(progress["doing"])
             bar.update(task, description=words, completed=progress["share"])
             time.sleep(_PAUSE_SECONDS)
-            answer = client.get(path)
+            answer = _look(client, path)
     return dict(answer)
+
+
+def _look(client: Client, path: str) -> Any:
+    """Return the import as it is; a server that is away for a moment is waited for."""
+    gives_up_at = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return client.get(path)
+        except (Unreachable, Refused) as error:
+            away = isinstance(error, Unreachable) or error.status == HTTPStatus.SERVICE_UNAVAILABLE
+            if not away or time.monotonic() > gives_up_at:
+                raise
+            time.sleep(_PAUSE_SECONDS)
 
 
 def show(done: dict[str, Any], detail: dict[str, Any] | None, url: str) -> None:

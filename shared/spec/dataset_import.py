@@ -6,9 +6,9 @@ classes are found out from what is there.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shared.spec.fields import SpecModel, spec_field
 
@@ -115,6 +115,11 @@ class ImportOptions(SpecModel):
         max_length=100_000,
         advanced=True,
     )
+
+    @field_validator("label_column", mode="before")
+    @classmethod
+    def _number_as_text(cls, value: Any) -> Any:
+        return str(value) if type(value) is int else value
 
 
 class DatasetImport(SpecModel):
