@@ -7,9 +7,9 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -73,11 +73,15 @@ def gather(files: list[Path], *, train: list[Path], test: list[Path]) -> list[Se
     """Return what to send."""
     parts = [(files, None), (train, "train"), (test, "test")]
     said = [(path, part) for paths, part in parts for path in paths]
-    bare = [_name(path) for path, _ in said]
     names: list[str] = []
-    for (path, _), name in zip(said, bare, strict=True):
-        unique = name if bare.count(name) == 1 else f"{path.resolve().parent.name}-{name}"
-        names.append(unique if unique not in names else f"{len(names) + 1}-{unique}")
+    for path, _ in said:
+        # A number, not the folder's name: a name says whether its images are for training.
+        name = bare = _name(path)
+        for number in count(2):
+            if name not in names:
+                break
+            name = f"{number}-{bare}"
+        names.append(name)
     return [Sending(path, part, name) for (path, part), name in zip(said, names, strict=True)]
 
 
@@ -107,13 +111,20 @@ def run(client: Client, body: dict[str, Any], files: list[Sending]) -> dict[str,
         ) as bar:
             for file in files:
                 _send(client, path, file, bar)
-        answer = client.post(f"{path}/start", {})
     except BaseException:
         _forget(client, path)
         raise
     try:
-        return _follow(client, path, answer)
-    except KeyboardInterrupt:  # nothing else is a reason to end what goes well on a worker
+        return _follow(client, path, _start(client, path))
+    except KeyboardInterrupt:  # nothing else is a reason to end what may go well on a worker
+        _forget(client, path)
+        raise
+
+
+def _start(client: Client, path: str) -> dict[str, Any]:
+    try:
+        return dict(client.post(f"{path}/start", {}))
+    except Refused:
         _forget(client, path)
         raise
 
@@ -162,20 +173,20 @@ def _follow(client: Client, path: str, answer: dict[str, Any]) -> dict[str, Any]
             words = clean(progress["doing"])
             bar.update(task, description=words, completed=progress["share"])
             time.sleep(_PAUSE_SECONDS)
-            answer = _look(client, path)
+            answer = _look(client, path, lambda words: bar.update(task, description=words))
     return dict(answer)
 
 
-def _look(client: Client, path: str) -> Any:
+def _look(client: Client, path: str, say: Callable[[str], None]) -> Any:
     """Return the import as it is; a server that is away for a moment is waited for."""
     gives_up_at = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             return client.get(path)
-        except (Unreachable, Refused) as error:
-            away = isinstance(error, Unreachable) or error.status == HTTPStatus.SERVICE_UNAVAILABLE
-            if not away or time.monotonic() > gives_up_at:
+        except Unreachable:
+            if time.monotonic() > gives_up_at:
                 raise
+            say("The server is away; looking again")
             time.sleep(_PAUSE_SECONDS)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from shared.cli import importing
 from shared.cli.client import Client
-from shared.cli.errors import Refused
+from shared.cli.errors import Refused, Unreachable
 from shared.spec.dataset_import import ImportOptions
 
 DONE = {"id": 1, "status": "done", "progress": None}
@@ -43,16 +43,32 @@ class Server:
         return importing.run(client, {"name": "flowers"}, [])
 
 
-def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
-    files = [tmp_path / folder / "data.csv" for folder in ("2023", "2024", "x/2024")]
+def test_files_of_one_name_are_told_apart_and_keep_what_their_names_say(tmp_path: Path) -> None:
+    files = [
+        tmp_path / folder / name for folder in ("a", "test", "b") for name in ("x.idx", "y.idx")
+    ]
     found = importing.gather(files, train=[tmp_path / "more.csv"], test=[])
     assert [one.name for one in found] == [
-        "2023-data.csv",
-        "2024-data.csv",
-        "3-2024-data.csv",
+        *("x.idx", "y.idx"),
+        *("2-x.idx", "2-y.idx"),
+        *("3-x.idx", "3-y.idx"),
         "more.csv",
     ]
-    assert [one.part for one in found] == [None, None, None, "train"]
+    assert [one.part for one in found] == [None] * 6 + ["train"]
+
+
+def test_a_lost_answer_to_the_start_ends_no_import() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        server.asked.append(request.method)
+        if request.url.path.endswith("/start"):
+            raise httpx.ReadTimeout("slow")
+        return httpx.Response(202, json=QUEUED)
+
+    server = Server()
+    client = Client("http://yard.test", None, httpx.MockTransport(answer))
+    with pytest.raises(Unreachable):
+        importing.run(client, {"name": "flowers"}, [])
+    assert server.asked == ["POST", "POST"]
 
 
 def test_a_server_that_is_away_for_a_moment_ends_no_import() -> None:
