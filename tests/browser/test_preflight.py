@@ -113,7 +113,7 @@ def test_what_cannot_be_trained_is_told(open_page: OpenPage, site: Site, watch: 
     page = open_page("/jobs/new")
     page.locator('[data-path="spec.batch_size"]').fill("60001")
     page.get_by_role("button", name=TRY).click()
-    expect(page.locator("#f-spec-batch_size-error")).to_contain_text("60000")
+    expect(page.locator("#f-spec-batch_size-error")).to_contain_text("60,000")
     page.locator('[data-path="spec.batch_size"]').fill("100")
     page.get_by_role("button", name=TRY).click()
     failure = {"kind": "model", "evidence": "There is no model 'x'.", "suggestion": "Install it."}
