@@ -187,12 +187,12 @@ def _pair(arrays: Sequence[_Array], file: str, notes: list[str]) -> list[_Pair]:
     )
     if not images:
         raise bad(file, rule, found)
-    pairs = []
+    pairs: list[_Pair] = []
     for own in images:
         partner = [other for other in labels if _key(other) == _key(own)]
         if len(images) == 1 and not partner:
             partner = [other for other in labels if _is_called_labels(other)] or labels
-        if len(partner) != 1:
+        if len(partner) != 1 or any(partner[0] is pair.labels for pair in pairs):
             raise bad(file, rule, found)
         if own.shape[0] != partner[0].shape[0]:
             counts = f"{own.name}: {own.shape[0]:,}, {partner[0].name}: {partner[0].shape[0]:,}"

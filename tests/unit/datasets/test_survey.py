@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,20 @@ def test_mean_images_are_exact_however_the_labels_are_mixed() -> None:
         exact = images[labels == label].mean(axis=0)
         assert np.abs(means[label] - exact).max() <= 0.5
     assert not means[3].any()
+
+
+def test_mean_images_of_many_classes_take_little_more_than_their_sums() -> None:
+    images = noise(400, seed=5, side=64)
+    labels = np.arange(400) % 200
+    tracemalloc.start()
+    means = mean_images(images, labels, 2000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    pixels = 2000 * 64 * 64
+    assert peak < (4 + 1) * pixels + (16 << 20)  # the sums, what comes of them, a stretch
+    exact = (images[:200].astype(int) + images[200:] + 1) // 2
+    assert (means[:200] == exact).all()
+    assert not means[200:].any()
 
 
 def test_progress_reaches_the_end() -> None:

@@ -96,6 +96,26 @@ def test_truth_values_are_black_and_white(tmp_path: Path) -> None:
     assert set(np.unique(reading.arrays["x_train"])) == {0, 255}
 
 
+def test_single_values_and_rows_that_belong_to_no_images_are_left_out(tmp_path: Path) -> None:
+    plain = version(tmp_path, {"a.npz": npz(**KERAS)})
+    extras = {
+        "created": np.array(2024),
+        "about": np.array({"by": "A. Gardener"}, dtype=object),
+        "ids": np.arange(30),
+        "class_names": np.array(["a", "b", "c"]),
+    }
+    reading = read_files(tmp_path, {"a.npz": npz(**KERAS, **extras)})
+    assert reading.done.version == plain
+    assert reading.done.notes == [
+        "a.npz: created.npy is left out: it is a single value.",
+        "a.npz: about.npy is left out: it is a single value.",
+        "ids is left out: it belongs to no images.",
+        "class_names is left out: it belongs to no images.",
+    ]
+    one = read_files(tmp_path, {"a.npz": npz(photos=TRAIN["x"], digit_labels=TRAIN["y"], **extras)})
+    assert one.done.train_images == 24
+
+
 @pytest.mark.parametrize("kind", ["U8", "S8"])
 def test_labels_may_be_texts(kind: str, tmp_path: Path) -> None:
     names = np.array(["owl", "cat", "dog"])[TRAIN["y"]].astype(kind)
@@ -213,6 +233,8 @@ def test_a_wrong_pixel_is_named(tmp_path: Path) -> None:
     [
         ({"x": TRAIN["x"]}, "There must be images and labels"),
         ({"a": TRAIN["y"], "b": TRAIN["y"]}, "There must be images and labels"),
+        ({"x": TRAIN["x"], "images": TRAIN["x"], "y": TRAIN["y"]}, "There must be images and"),
+        ({"x": TRAIN["x"], "y": TRAIN["y"], "labels": TRAIN["y"]}, "There must be images and"),
         ({"x": TRAIN["x"], "y": TRAIN["y"][:-1]}, "There must be as many labels as images"),
         ({"x": TRAIN["x"], "y": np.eye(3)[TRAIN["y"]]}, "not a row of several (one-hot)"),
         ({"x": TRAIN["x"][..., None], "y": TRAIN["y"]}, "Images must be [N, pixels]"),

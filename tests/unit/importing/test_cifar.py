@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +43,27 @@ def test_its_files_alone_are_recognised(tmp_path: Path) -> None:
 
 def test_the_tar_is_recognised(tmp_path: Path) -> None:
     assert read_files(tmp_path, {"c.tar.gz": tar(FILES)}).done.train_images == 30
+
+
+def test_sparse_members_are_refused(tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("data_batch_1.bin")
+    entry.pax_headers = {
+        "GNU.sparse.map": "0,512",
+        "GNU.sparse.size": str(1 << 40),
+        "GNU.sparse.name": "data_batch_1.bin",
+    }
+    entry.size = 512
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as target:
+        target.addfile(entry, io.BytesIO(bytes(512)))
+    words = refusal(tmp_path, {"c.tar": file.getvalue()})
+    assert words == "c.tar: A tar must hold no sparse files. Received: data_batch_1.bin."
+
+
+def test_a_tar_that_ends_within_a_member_is_refused(tmp_path: Path) -> None:
+    whole = gzip.decompress(tar(FILES))
+    words = refusal(tmp_path, {"c.tar": whole[:20_000]})
+    assert words == "c.tar: data_batch_1.bin: It is damaged: unexpected end of data."
 
 
 def test_a_cut_file_and_a_tar_of_other_things_are_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.sent_files import (
     archive,
     digits,
+    idx,
     npz,
     picture,
     pixel_names,
@@ -41,6 +42,43 @@ def test_the_format_that_is_chosen_is_read_from_among_others(tmp_path: Path) -> 
     members = [("a.csv", table(DATA)), ("icon.png", picture(DATA["x"][0]))]
     reading = read_files(tmp_path, {"set.zip": archive(members)}, format="csv")
     assert reading.done.train_images + reading.done.test_images == len(DATA["x"])
+
+
+def test_of_files_of_several_formats_the_chosen_one_is_read(tmp_path: Path) -> None:
+    plain = read_files(tmp_path, {"a.csv": table(DATA)}).done.version
+    image = picture(DATA["x"][0])
+    files = {"a.csv": table(DATA), "logo.png": image, "old.npz": npz(x=DATA["x"], y=DATA["y"])}
+    reading = read_files(tmp_path, files, format="csv")
+    assert reading.done.version == plain
+    assert reading.done.notes[:2] == [
+        "logo.png is left out: it is a picture, not csv.",
+        "old.npz is left out: it is npz, not csv.",
+    ]
+    assert read_files(tmp_path, files, format="npz").done.version == plain
+    words = refusal(tmp_path, files, format="idx")
+    assert "There must be a file of the format that was chosen (`format`), idx. Received:" in words
+    assert "Pictures must come in a zip" in refusal(tmp_path, files)
+    empty = files | {"b.csv": b""}
+    assert "b.csv: A file must not be empty" in refusal(tmp_path, empty, format="csv")
+
+
+def test_of_an_archive_of_several_formats_the_chosen_one_is_read(tmp_path: Path) -> None:
+    members = [
+        ("data/all.csv", table(DATA)),
+        ("data/images-ubyte", idx(DATA["x"][::-1, ..., 0])),
+        ("data/labels-ubyte", idx(DATA["y"])),
+    ]
+    plain = read_files(tmp_path, {"a.csv": table(DATA)}).done.version
+    reading = read_files(tmp_path, {"a.zip": archive(members)}, format="csv")
+    assert reading.done.version == plain
+    assert "a.zip: data/images-ubyte is left out: it is idx, not csv." in reading.done.notes
+    other = read_files(tmp_path, {"a.zip": archive(members)}, format="idx")
+    assert other.done.version != plain
+    assert "`member_words`" in refusal(tmp_path, {"a.zip": archive(members)})
+    drawn = archive([*members, ("data/cat/logo.png", picture(DATA["x"][0]))])
+    reading = read_files(tmp_path, {"a.zip": drawn}, format="csv")
+    assert reading.done.version == plain
+    assert "a.zip: 1 pictures or arrays in it are left out." in reading.done.notes
 
 
 def test_the_name_does_not_matter(tmp_path: Path) -> None:

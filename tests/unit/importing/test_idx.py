@@ -45,6 +45,22 @@ def test_one_edition_out_of_an_archive_of_several_transposed(tmp_path: Path) -> 
     assert "An archive must hold pictures, arrays, tables or IDX files." in words
 
 
+def test_files_that_are_there_twice_count_once_as_in_kaggles_archive(tmp_path: Path) -> None:
+    members = []
+    for name, content in FILES.items():
+        members.append((f"{name}/{name}", content))
+        members.append((name.replace("-idx", ".idx"), content))
+    reading = read_files(tmp_path, {"archive.zip": archive(members)})
+    assert reading.done.version == read_files(tmp_path, FILES).done.version
+    assert len(reading.done.notes) == 4
+    assert reading.done.notes[0] == (
+        "archive.zip: train-images.idx3-ubyte is left out: another file holds the same bytes."
+    )
+    other = (members[1][0], idx(TRAIN["x"][::-1, ..., 0]))
+    words = refusal(tmp_path, {"archive.zip": archive([members[0], other, *members[2:]])})
+    assert "Each IDX file of images needs one of labels" in words
+
+
 def test_a_single_pair_of_any_name_is_split(tmp_path: Path) -> None:
     files = {"a": FILES["train-images-idx3-ubyte"], "b": FILES["train-labels-idx1-ubyte"]}
     assert read_files(tmp_path, files).done.train_images == 24

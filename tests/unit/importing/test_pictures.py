@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from tests.sent_files import archive, digits, limits, picture, read_files, refusal
 
@@ -110,8 +111,6 @@ def test_transparent_parts_become_white_and_pictures_stand_upright(tmp_path: Pat
     members = [(f"{'ab'[place % 2]}/{place}.png", picture(clear)) for place in range(4)]
     reading = read_files(tmp_path, {"a.zip": archive(members)}, test_fraction=0.5)
     assert (reading.arrays["x_train"] == 255).all()
-    from PIL import Image
-
     half = np.zeros((12, 12, 3), np.uint8)
     half[:6] = 255  # white on top; turned by what its header says, white on the right
     turned = Image.Exif()
@@ -121,6 +120,17 @@ def test_transparent_parts_become_white_and_pictures_stand_upright(tmp_path: Pat
     upright = read_files(tmp_path, {"b.zip": archive(members)}, test_fraction=0.5)
     assert upright.arrays["x_train"][0, :, :4].max() < 30
     assert upright.arrays["x_train"][0, :, 8:].min() > 225
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_the_size_is_that_of_the_picture_that_stands_upright(kind: str, tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    content = picture(np.zeros((60, 100, 3), np.uint8), kind, exif=turned)
+    members = [(f"{'ab'[place % 2]}/{place}.{kind.lower()}", content) for place in range(4)]
+    reading = read_files(tmp_path, {"a.zip": archive(members)}, test_fraction=0.5)
+    assert (reading.done.height, reading.done.width) == (100, 60)
+    assert not any("brought to" in note for note in reading.done.notes)
 
 
 def test_sixteen_bits_a_pixel_become_eight(tmp_path: Path) -> None:
@@ -165,6 +175,30 @@ def test_members_that_lead_elsewhere_are_refused(
     before = sorted(tmp_path.parent.iterdir())
     assert words in refusal(tmp_path, {"a.zip": archive([*folders(), member])})
     assert sorted(tmp_path.parent.iterdir()) == before
+
+
+def test_a_member_without_a_name_of_its_own_is_no_file(tmp_path: Path) -> None:
+    members: list[tuple[str | zipfile.ZipInfo, bytes]] = [*folders()]
+    members += [(zipfile.ZipInfo("."), b"x"), (zipfile.ZipInfo("\0"), b"x")]
+    assert read_files(tmp_path, {"a.zip": archive(members)}).done.classes == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b"\x14\0\0\0\x08\0", b"\x14\0\0\0\x09\0", "It cannot be read: That compression method"),
+        (b"cat/000.png", b"cow/000.png", "It cannot be read: File name in directory"),
+    ],
+    ids=["Deflate64", "names that differ"],
+)
+def test_members_that_cannot_be_opened_are_refused(
+    old: bytes, new: bytes, words: str, tmp_path: Path
+) -> None:
+    content = archive(folders())
+    changes = -1 if b"\x09" in new else 1
+    changed = content.replace(old, new, changes)
+    assert changed != content
+    assert words in refusal(tmp_path, {"a.zip": changed})
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,38 @@ def test_a_blank_line_before_the_header_does_not_matter(tmp_path: Path) -> None:
     assert read_files(tmp_path, {"a.csv": b"\n" + content}).done.version == plain.version
 
 
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("index", [False, True])
+def test_a_header_that_only_counts_is_no_image(first: int, index: bool, tmp_path: Path) -> None:
+    data = digits(30)
+    frame = pd.DataFrame(np.c_[data["y"], data["x"].reshape(30, -1)])
+    frame.columns = pd.RangeIndex(first, first + 65)
+    plain = read_files(tmp_path, {"a.csv": table(data)}).done.version
+    counted = frame.to_csv(index=index).encode()
+    assert read_files(tmp_path, {"a.csv": counted}).done.version == plain
+    named = frame.set_axis(["kind", *map(str, range(64))], axis="columns")
+    words = refusal(tmp_path, {"a.csv": named.to_csv(index=index).encode()})
+    assert "A table needs a column of labels" in words
+
+
+def test_empty_cells_of_the_first_row_are_no_names(tmp_path: Path) -> None:
+    content = table(digits(30), change=lambda rows: rows[0].__setitem__(slice(5, 8), ["", " ", ""]))
+    words = refusal(tmp_path, {"a.csv": content})
+    assert words.startswith("a.csv, row 1, column 6: A pixel must be")
+    assert words.endswith("Received: nothing.")
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n\r\n", b"\xef\xbb\xbf\n  \n"])
+@pytest.mark.parametrize("named", [False, True])
+def test_blank_lines_before_the_first_do_not_matter(
+    blank: bytes, named: bool, tmp_path: Path
+) -> None:
+    data = digits(30)
+    content = table(data, header=pixel_names(data) if named else None)
+    plain = read_files(tmp_path, {"a.csv": content}).done.version
+    assert read_files(tmp_path, {"a.csv": blank + content}).done.version == plain
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t"])
 def test_other_delimiters_are_found_out(delimiter: str, tmp_path: Path) -> None:
     content = table(digits(30)).replace(b",", delimiter.encode())
