@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     )
     known_sets_url: str = Field(
         "",
-        description="Mirror that known data sets are fetched from, each file by its name; "
+        description="Mirror that known data sets are fetched from, a folder a set; "
         "empty: their publishers.",
     )
     dataset_cache_bytes: int = Field(

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 Part = Literal["train", "test"]
 Level = Literal["ok", "note", "warning"]
 
+_EQUAL_RATIO = 1.005
+
 
 class _Facts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,6 +73,11 @@ class Balance(_Facts):
         description="Share of the test images that one gets right by always answering the class "
         "with the most training images."
     )
+
+    @property
+    def equal(self) -> bool:
+        """Whether the largest class and the smallest differ too little to be told."""
+        return self.ratio < _EQUAL_RATIO
 
 
 class Finding(_Facts):

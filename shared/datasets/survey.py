@@ -31,7 +31,6 @@ _HASH_BYTES = 16
 # An image whose pixels deviate by less than this many of 255 levels shows nothing.
 _EMPTY_DEVIATION = 4.0
 _EXAMPLES = 24
-_EQUAL_RATIO = 1.005
 _BALANCED_RATIO = 1.5
 _UNEVEN_RATIO = 3.0
 _FEW_IMAGES = 20
@@ -220,7 +219,7 @@ def _findings(
 
 def _balance_in_words(balance: Balance) -> Finding:
     times = f"{balance.largest} has {balance.ratio:.3g} times the images of {balance.smallest}"
-    if balance.ratio < _EQUAL_RATIO:
+    if balance.equal:
         return Finding(level="ok", sentence="The classes are balanced: they are equally large.")
     if balance.verdict == "balanced":
         return Finding(level="ok", sentence=f"The classes are balanced: {times}.")

@@ -27,6 +27,7 @@ from shared.errors import StoreUnavailable
 from shared.jobs import Lease, Slot
 from shared.settings import Settings
 from tests import fake_worker
+from tests.waiting import wait_until
 from worker import celery_app, supervisor
 from worker.job_log import JobLog
 from worker.uploader import Uploader
@@ -175,8 +176,8 @@ def slow_store(switch: str) -> None:
     real = ArtifactStore.put
 
     def put(store: ArtifactStore, local: Path, path: str) -> None:
-        while "/checkpoints/" not in path and Path(switch).exists():
-            time.sleep(0.05)
+        if "/checkpoints/" not in path:
+            wait_until(lambda: not Path(switch).exists(), 60, what="the store is quick again")
         real(store, local, path)
 
     _replace(ArtifactStore, "put", put)

@@ -21,7 +21,7 @@ from web.actor import current_actor
 from web.api import dataset_schemas, schemas
 from web.api.blueprint import Operation, Parameter, bp, documented
 from web.api.bodies import read_json
-from web.yard import current_yard
+from web.yard import Yard, current_yard
 
 _IMPORT = "/imports/<int(max=9223372036854775807):import_id>"
 _CHUNK_BYTES = 1 << 18
@@ -86,13 +86,18 @@ def send_file(import_id: int, name: str) -> Any:
     path = f"{imports.folder(import_id)}/{secrets.token_hex(16)}"
     size, sha256 = yard.artifacts.receive(_chunks(), path)
     file = {"name": name, "part": part, "bytes": size, "sha256": sha256, "path": path}
+    return _enter(yard, import_id, file)
+
+
+def _enter(yard: Yard, import_id: int, file: dict[str, Any]) -> dict[str, Any]:
+    """Write down a file that lies in the store; what is not wanted there any more goes."""
     try:
         with yard.database.write() as session:
             before = {each["path"] for each in imports.get(session, import_id).files}
             row = imports.add_file(session, import_id, file)
             body, replaced = import_row(row), before - {each["path"] for each in row.files}
     except TrainyardError:
-        yard.artifacts.delete(path)
+        yard.artifacts.delete(file["path"])
         raise
     for each in replaced:
         yard.artifacts.delete(each)
