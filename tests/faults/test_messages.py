@@ -55,7 +55,8 @@ def test_a_worker_killed_between_message_and_claim_takes_no_job_with_it(yard: Ya
             with yard.worker("killed", fault="die_before_claim") as killed:
                 assert killed.wait(30) == -signal.SIGKILL
             client.delete(list_key("default"))  # what it rang for itself at its start
-        assert yard.job(job_id).attempt == 0
+            # Asked while the other hears nothing: once awake, it may look for work by itself.
+            assert yard.job(job_id).attempt == 0
         yard.open_gate(1)
         with yard.scheduler():
             yard.wait(job_id, Status.SUCCEEDED)
