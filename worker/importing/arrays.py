@@ -8,7 +8,6 @@ anything of it is read.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -23,7 +22,7 @@ from shared.spec.dataset_import import LARGEST_SIDE, ImportOptions
 from worker.importing.build import Chunk
 from worker.importing.context import Context
 from worker.importing.faults import bad, shown
-from worker.importing.sources import Source, buffered, member, members, open_zip, part_of
+from worker.importing.sources import Source, buffered, member, members, open_zip, part_of, words_of
 from worker.importing.tables import shape_of, to_images
 
 _STRETCH_BYTES = 16 << 20
@@ -92,7 +91,7 @@ def read_arrays(sources: list[Source], context: Context) -> Iterator[Chunk]:
 def _read(pairs: list[_Pair], context: Context) -> Iterator[Chunk]:
     options, limits = context.options, context.limits
     book, notes = context.book, context.notes
-    if any(_VALIDATION_WORDS & _words(pair.images.name) for pair in pairs):
+    if any(not _VALIDATION_WORDS.isdisjoint(words_of(pair.images.name)) for pair in pairs):
         notes.append("The validation images join the training images; jobs hold back their own.")
     total = sum(pair.images.shape[0] for pair in pairs)
     done = 0
@@ -168,10 +167,6 @@ def _read_header(file: BinaryIO, source: Source) -> tuple[tuple[int, ...], bool,
     return shape, fortran, dtype
 
 
-def _words(name: str) -> set[str]:
-    return set(re.split(r"[^a-z]+", name.lower()))
-
-
 def _pair(arrays: Sequence[_Array], file: str, notes: list[str]) -> list[_Pair]:
     """Put images and labels together, by their names; note what belongs to none.
 
@@ -213,15 +208,16 @@ def _is_labels(array: _Array) -> bool:
 
 
 def _is_called_labels(array: _Array) -> bool:
-    words = _words(array.name) | _words(PurePosixPath(array.source.name.split(": ")[0]).stem)
-    return bool(words & _LABEL_WORDS) and not _words(array.name) & _IMAGE_WORDS
+    own = set(words_of(array.name))
+    words = own.union(words_of(PurePosixPath(array.source.name.split(": ")[0]).stem))
+    return bool(words & _LABEL_WORDS) and not own & _IMAGE_WORDS
 
 
 def _key(array: _Array) -> str:
     """Return what is left of a name without the words for images and labels."""
     file = array.source.name.split(": ")[0]
-    words = _words(f"{PurePosixPath(file).stem} {array.name}") - _LABEL_WORDS - _IMAGE_WORDS
-    return " ".join(sorted(words - {"", "arr"}))
+    words = set(words_of(f"{PurePosixPath(file).stem} {array.name}"))
+    return " ".join(sorted(words - _LABEL_WORDS - _IMAGE_WORDS - {"arr"}))
 
 
 def _part(array: _Array) -> Part | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import re
 import stat
 import struct
 import zipfile
@@ -36,16 +37,19 @@ _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-_PART_WORDS: dict[str, Part] = {
-    "train": "train",
-    "training": "train",
-    "val": "train",
-    "valid": "train",
-    "validation": "train",
-    "test": "test",
-    "testing": "test",
-    "t10k": "test",
+_PART_WORDS: dict[Part, tuple[str, ...]] = {
+    "train": ("train", "training", "val", "valid", "validation"),
+    "test": ("test", "testing", "t10k"),
 }
+_PARTS = {
+    f"{word}{ending}": part
+    for part, words in _PART_WORDS.items()
+    for word in words
+    for ending in ("", "set")
+}
+# Between `train` and `Data`, and between `X` and `Train`.
+_HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WORDS = re.compile(r"t10k|[^\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -208,12 +212,18 @@ def open_zip(source: Source) -> Iterator[zipfile.ZipFile]:
 
 
 def part_of(name: str) -> Part | None:
-    """Return the part that a file's name says: `mnist_train.csv`, `t10k-images`, `test/7/1.png`."""
-    words = PurePosixPath(name.lower()).as_posix()
-    for separator in "/-_. ()":
-        words = words.replace(separator, " ")
-    found = {_PART_WORDS[word] for word in words.split() if word in _PART_WORDS}
+    """Return the part that a file's name says: `mnist_train.csv`, `testData1.csv`, `test/7/1.png`.
+
+    The words are `train`, `training`, `val`, `valid`, `validation`, and `test`, `testing`, `t10k`;
+    each also with `set` behind it. A name with words of both parts says nothing.
+    """
+    found = {_PARTS[word] for word in words_of(name) if word in _PARTS}
     return found.pop() if len(found) == 1 else None
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a name, small: its letters between all else, and `trainData` is two."""
+    return _WORDS.findall(_HUMPS.sub(" ", name).lower())
 
 
 def _checked(source: Source, entry: zipfile.ZipInfo) -> bool:

@@ -57,6 +57,21 @@ def test_images_and_labels_in_files_of_their_own(tmp_path: Path) -> None:
     assert version(tmp_path, files) == version(tmp_path, {"data.npz": npz(**KERAS)})
 
 
+def test_names_in_one_word_with_capitals_and_numbers(tmp_path: Path) -> None:
+    plain = version(tmp_path, {"data.npz": npz(**KERAS)})
+    for names in (
+        ("trainImages", "trainLabels", "testImages", "testLabels"),
+        ("X_train1", "Y_train1", "X_test1", "Y_test1"),
+    ):
+        renamed = dict(zip(names, KERAS.values(), strict=True))
+        assert version(tmp_path, {"a.npz": npz(**renamed)}) == plain
+    files = {
+        "trainset.npz": npz(x=KERAS["x_train"], y=KERAS["y_train"]),
+        "testset.npz": npz(x=KERAS["x_test"], y=KERAS["y_test"]),
+    }
+    assert version(tmp_path, files) == plain
+
+
 def test_bare_arrays(tmp_path: Path) -> None:
     files = {}
     for name, array in KERAS.items():
