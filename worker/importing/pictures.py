@@ -14,7 +14,6 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +25,8 @@ from shared.spec.dataset_import import LARGEST_SIDE, SMALLEST_SIDE, ImportOption
 from worker.importing.build import Chunk
 from worker.importing.context import Context
 from worker.importing.faults import BadFile, bad
-from worker.importing.sources import Source, member, members, open_zip, part_of
+from worker.importing.folders import places
+from worker.importing.sources import Source, member, members, open_zip
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -105,32 +105,18 @@ def _list(
         raise bad(source.name, rule, f"{len(entries):,} other files")
     if others := len(entries) - len(own):
         notes.append(f"{source.name}: {others:,} files are no pictures and are left out.")
-    depth = _shared_depth([PurePosixPath(entry.filename).parts[:-1] for entry in own])
-    found = []
-    for entry in own:
-        folders = list(PurePosixPath(entry.filename).parts[depth:-1])
-        part = part_of(folders[0]) if len(folders) > 1 else None
-        if part is not None:
-            folders.pop(0)
-        if not folders:
-            rule = "A picture must lie in a folder that is called like its class."
-            raise bad(source.name, rule, entry.filename)
-        found.append(_Picture(member(source, archive, entry), part or source.part, folders[0]))
+    found = [
+        _Picture(member(source, archive, entry), place.part or source.part, place.class_name)
+        for entry, place in zip(
+            own, places([entry.filename for entry in own], source.name, notes), strict=True
+        )
+        if place is not None
+    ]
     if len({picture.part for picture in found}) > 1 and any(one.part is None for one in found):
         stray = next(one for one in found if one.part is None)
         rule = "If there is a folder `train` or `test`, every picture must lie in one of the two."
         raise bad(stray.source.name, rule)
     return sorted(found, key=lambda one: (_part_key(one), one.class_name, one.source.name))
-
-
-def _shared_depth(folders: list[tuple[str, ...]]) -> int:
-    """Return how many folders at the top hold everything, the class's own not counted."""
-    depth = 0
-    while all(len(parts) > depth + 1 for parts in folders):
-        if len({parts[depth] for parts in folders}) > 1 or part_of(folders[0][depth]):
-            break
-        depth += 1
-    return depth
 
 
 def _decide(

@@ -45,6 +45,78 @@ def test_folders_train_and_test_are_the_parts(tmp_path: Path) -> None:
     assert "every picture must lie in one of the two" in words
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training_set/training_set/", "test_set/test_set/"),
+        ("set/train/train/", "set/test/"),
+        ("train1/data/", "test1/"),
+    ],
+)
+def test_what_all_of_a_part_share_at_the_top_is_no_class(
+    train: str, test: str, tmp_path: Path
+) -> None:
+    members = [*folders(IMAGES[:8], train), *folders(IMAGES[8:], test)]
+    reading = read_files(tmp_path, {"pets.zip": archive(members)})
+    assert reading.done.classes == ["cat", "dog"]
+    assert (reading.done.train_images, reading.done.test_images) == (8, 4)
+    alone = read_files(tmp_path, {"pets.zip": archive(folders(prefix=train))})
+    assert alone.done.classes == ["cat", "dog"]
+    assert len(alone.both[0]) == 12
+
+
+@pytest.mark.parametrize("prefix", ["", "pets/"])
+def test_the_part_may_lie_within_the_class(prefix: str, tmp_path: Path) -> None:
+    members = [
+        (f"{prefix}{('cat', 'dog')[place % 2]}/{part}/{place:02}.png", picture(IMAGES[place]))
+        for part, places in (("train", range(8)), ("test", range(8, 12)))
+        for place in places
+    ]
+    reading = read_files(tmp_path, {"pets.zip": archive(members)})
+    assert reading.done.classes == ["cat", "dog"]
+    tests = np.concatenate([IMAGES[8::2], IMAGES[9::2]])  # class by class
+    assert (reading.arrays["x_test"] == tests).all()
+    stray = [*members, (f"{prefix}cat/x.png", picture(IMAGES[0]))]
+    words = refusal(tmp_path, {"pets.zip": archive(stray)})
+    assert "every picture must lie in one of the two" in words
+
+
+@pytest.mark.parametrize(
+    ("stray", "top"),
+    [("seg_pred/seg_pred/1.png", "seg_pred"), ("pred/1.png", "pred"), ("test2/1.png", "test2")],
+)
+def test_pictures_apart_from_all_classes_are_left_out(stray: str, top: str, tmp_path: Path) -> None:
+    members = [
+        *folders(IMAGES[:8], "seg_train/seg_train/"),
+        *folders(IMAGES[8:], "seg_test/seg_test/"),
+        (stray, picture(IMAGES[0])),
+    ]
+    reading = read_files(tmp_path, {"intel.zip": archive(members)})
+    assert (reading.done.train_images, reading.done.test_images) == (8, 4)
+    assert reading.done.notes == [
+        f"intel.zip: 1 picture is left out: no folder in {top} is called like a class."
+    ]
+
+
+@pytest.mark.parametrize("odd", ["loose.png", "cat/1.png", "pred/a/1.png"])
+def test_what_may_belong_to_a_class_is_not_left_out(odd: str, tmp_path: Path) -> None:
+    members = [
+        *folders(IMAGES[:8], "train/"),
+        *folders(IMAGES[8:], "test/"),
+        ("pred/b/1.png", picture(IMAGES[0])),
+        (odd, picture(IMAGES[1])),
+    ]
+    words = refusal(tmp_path, {"pets.zip": archive(members)})
+    assert "picture must lie in" in words
+
+
+@pytest.mark.parametrize("test", ["test/1.png", "test/test/1.png"])
+def test_parts_without_folders_of_classes_are_no_classes(test: str, tmp_path: Path) -> None:
+    members = [("train/0.png", picture(IMAGES[0])), (test, picture(IMAGES[1]))]
+    words = refusal(tmp_path, {"pets.zip": archive(members)})
+    assert "must lie in a folder that is called like its class. Received: train/0.png." in words
+
+
 def test_a_zip_for_each_part(tmp_path: Path) -> None:
     files = {"a.zip": archive(folders(IMAGES[:8])), "b.zip": archive(folders(IMAGES[8:]))}
     reading = read_files(tmp_path, files, parts={"a.zip": "train", "b.zip": "test"})
