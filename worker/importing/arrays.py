@@ -22,8 +22,8 @@ from shared.spec.dataset_import import LARGEST_SIDE, ImportOptions
 from worker.importing.build import Chunk
 from worker.importing.context import Context
 from worker.importing.faults import bad, shown
+from worker.importing.shapes import shape_of, to_images
 from worker.importing.sources import Source, buffered, member, members, open_zip, part_of, words_of
-from worker.importing.tables import shape_of, to_images
 
 _STRETCH_BYTES = 16 << 20
 _LONGEST_HEADER = 10_000

@@ -22,8 +22,8 @@ from shared.spec.dataset_import import LARGEST_SIDE
 from worker.importing.build import Chunk
 from worker.importing.context import Context
 from worker.importing.faults import bad, shown
+from worker.importing.shapes import to_images
 from worker.importing.sources import Source, buffered
-from worker.importing.tables import to_images
 
 _KINDS = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4"}
 _STRETCH_BYTES = 16 << 20

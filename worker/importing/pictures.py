@@ -24,8 +24,9 @@ from shared.limits import Limits
 from shared.spec.dataset_import import LARGEST_SIDE, SMALLEST_SIDE, ImportOptions
 from worker.importing.build import Chunk
 from worker.importing.context import Context
-from worker.importing.faults import BadFile, bad
+from worker.importing.faults import BadFile, bad, shown
 from worker.importing.folders import places
+from worker.importing.labels import spelling
 from worker.importing.sources import Source, member, members, open_zip
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
@@ -63,6 +64,7 @@ def read_pictures(sources: list[Source], context: Context) -> Iterator[Chunk]:
             for source, archive in zip(sources, archives, strict=True)
             for picture in _list(source, archive, limits, notes)
         ]
+        _check_spellings(pictures)
         pictures.sort(key=_part_key)  # each archive may hold both parts
         height, width, grey = _decide(pictures, options, limits, notes)
         at_once = max(1, _CHUNK_BYTES // (height * width * (1 if grey else 3)))
@@ -70,13 +72,27 @@ def read_pictures(sources: list[Source], context: Context) -> Iterator[Chunk]:
         for stretch in _stretches(pictures, at_once):
             images = np.stack([_pixels(one, limits, height, width, grey=grey) for one in stretch])
             names = np.array([picture.class_name for picture in stretch], dtype=object)
-            file = stretch[0].source.name
-            codes = book.encode(names, file=file)
+            files = [picture.source.name for picture in stretch]
+            codes = book.encode(names, file=files)
             done += len(images)
             share = done / len(pictures)
-            yield Chunk(file.split(": ")[0], stretch[0].part, images, codes, share)
+            yield Chunk(files[0].split(": ")[0], stretch[0].part, images, codes, share)
         if done != len(pictures):
             raise RuntimeError(f"{len(pictures):,} pictures were to be read. Received: {done:,}.")
+
+
+def _check_spellings(pictures: list[_Picture]) -> None:
+    """Refuse folders that would become one class, though they are called differently."""
+    seen: dict[str | None, str] = {}
+    for name in dict.fromkeys(picture.class_name for picture in pictures):
+        other = seen.setdefault(spelling(name), name)
+        if other != name:
+            first = next(picture for picture in pictures if picture.class_name == name)
+            rule = (
+                f"The folders {shown(other)} and {shown(name)} would be the same class: call them "
+                "alike, or by names that are not the same number."
+            )
+            raise bad(first.source.name, rule)
 
 
 def _stretches(pictures: list[_Picture], at_once: int) -> Iterator[list[_Picture]]:

@@ -225,6 +225,25 @@ def test_what_systems_leave_in_archives_is_no_class(tmp_path: Path) -> None:
     assert reading.done.notes[0] == "a.zip: 1 files are no pictures and are left out."
 
 
+def test_a_folder_whose_name_is_no_label_is_named(tmp_path: Path) -> None:
+    name = "x" * 101
+    words = refusal(
+        tmp_path, {"a.zip": archive([*folders(), (f"{name}/7.png", picture(IMAGES[0]))])}
+    )
+    assert words.startswith("a.zip: xxx")
+    assert "row" not in words
+    many = refusal(tmp_path, {"a.zip": archive(folders())}, within=limits(dataset_classes=1))
+    assert many == ("a.zip: dog/001.png: There may be at most 1 classes. Received: one more: dog.")
+
+
+@pytest.mark.parametrize("name", ["01", "1.0", "1 "])
+def test_folders_that_would_become_one_class_are_refused(name: str, tmp_path: Path) -> None:
+    members = [(f"{one}/0.png", picture(IMAGES[0])) for one in ("0", "1", name)]
+    words = refusal(tmp_path, {"a.zip": archive(members)})
+    assert words.startswith("a.zip: ")
+    assert "would be the same class" in words
+
+
 def link(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name)
     entry.external_attr = (stat.S_IFLNK | 0o777) << 16
