@@ -289,8 +289,11 @@ def _shape(
     if values.ndim == 3:
         return to_images(flat, (*values.shape[1:], 1), options)
     if values.ndim == 4:
-        planes = values.shape[1] in (1, 3) and values.shape[3] not in (1, 3)
-        if planes or (options.channels_first and values.shape[1] in (1, 3)):
+        planes = values.shape[1] in (1, 3)
+        if options.channels_first and not planes:
+            rule = "With `channels_first`, images must be [N, C, H, W] of 1 or 3 channels."
+            raise bad(array.source.name, rule, f"{array.name} of shape {array.shape}")
+        if planes and (options.channels_first or values.shape[3] not in (1, 3)):
             values = values.transpose(0, 2, 3, 1)
         return values.transpose(0, 2, 1, 3) if options.transpose else values
     rule = "Images must be [N, pixels], [N, H, W], [N, H, W, C] or [N, C, H, W]."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ from shared.spec.dataset_import import LARGEST_SIDE, SMALLEST_SIDE
 from worker.importing.context import Context
 from worker.importing.faults import bad
 from worker.importing.labels import Codes
+from worker.importing.shapes import in_colour
 
 _HEADER = {"descr": "|u1", "fortran_order": False}
 # Shares of the work, as it was measured for MNIST: reading is most of it.
@@ -89,6 +90,8 @@ class Builder:
         """
         if not len(chunk.images):
             return
+        self._check_size(chunk)
+        chunk = replace(chunk, images=in_colour(chunk.images, self._options.colour))
         part = self._parts.get(chunk.part)
         if part is None:
             part = _PartFile(self._folder / f"read_{chunk.part}.npy", chunk)
@@ -124,6 +127,17 @@ class Builder:
             report=survey(arrays, classes, surveyed),
             notes=self._notes,
         )
+
+    def _check_size(self, chunk: Chunk) -> None:
+        """Refuse images that have another size than the options say: only pictures are scaled."""
+        options, shape = self._options, chunk.images.shape[1:]
+        height, width, _ = shape if not options.transpose else (shape[1], shape[0], shape[2])
+        if options.height not in (None, height) or options.width not in (None, width):
+            rule = (
+                "`height` and `width` must be those of the images, unless they are pictures or "
+                "rows of pixels."
+            )
+            raise bad(chunk.file, rule, _size(shape))
 
     def _check(self, chunk: Chunk) -> None:
         shape = chunk.images.shape[1:]

@@ -18,7 +18,6 @@ from shared.limits import Limits
 from worker.importing.build import Chunk
 from worker.importing.context import Context
 from worker.importing.faults import bad
-from worker.importing.labels import LabelBook
 from worker.importing.sources import Source, buffered, part_of
 
 _SIDE = 32
@@ -31,12 +30,12 @@ _UNREADABLE = (tarfile.TarError, ValueError)
 
 def read_cifar(sources: list[Source], context: Context) -> Iterator[Chunk]:
     """Read CIFAR-10's files; arguments and errors as in `tables`."""
-    limits, book = context.limits, context.book
+    limits = context.limits
     batches = 0
     for source in sources:
         for name, part, file in _files(source, limits):
             batches += 1
-            yield from _read(name, part, file, book, share=min(1.0, batches / _BATCHES))
+            yield from _read(name, part, file, context, share=min(1.0, batches / _BATCHES))
     if not batches:
         raise bad(sources[0].name, "There must be files `data_batch_1.bin` and so on.", "none")
 
@@ -68,7 +67,7 @@ def _part(name: str) -> Part | None:
 
 
 def _read(
-    name: str, part: Part | None, file: IO[bytes], book: LabelBook, *, share: float
+    name: str, part: Part | None, file: IO[bytes], context: Context, *, share: float
 ) -> Iterator[Chunk]:
     while data := _next(name, file):
         if len(data) % _ROW_BYTES:
@@ -76,7 +75,9 @@ def _read(
             raise bad(name, rule, f"{len(data) % _ROW_BYTES:,} bytes too many")
         rows = np.frombuffer(data, np.uint8).reshape(-1, _ROW_BYTES)
         images = rows[:, 1:].reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
-        codes = book.encode(rows[:, 0].astype(np.int64), file=name)
+        if context.options.transpose:
+            images = images.transpose(0, 2, 1, 3)
+        codes = context.book.encode(rows[:, 0].astype(np.int64), file=name)
         yield Chunk(name, part, images, codes, share)
 
 

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from shared.limits import Limits
 from shared.reading import SentFile
+from shared.spec.dataset_import import ImportOptions
 from worker.importing.arrays import read_arrays
 from worker.importing.build import Chunk
 from worker.importing.cifar import read_cifar
@@ -26,8 +27,23 @@ _READERS: dict[str, Reader] = {
     "images": read_pictures,
     "cifar": read_cifar,
 }
+# Options that say nothing about files of a format.
+_MEANINGLESS: dict[str, tuple[str, ...]] = {
+    "csv": (),
+    "npz": ("label_column", "header"),
+    "idx": ("label_column", "header", "pixel_range"),
+    "images": ("label_column", "header", "pixel_range", "channels_first", "transpose"),
+    "cifar": ("label_column", "header", "pixel_range"),
+}
 # Formats whose files may lie in a zip among others.
 _WITHIN_ARCHIVES = ("csv", "idx")
+_CALLED = {
+    "csv": "tables",
+    "npz": "arrays",
+    "idx": "IDX files",
+    "images": "pictures",
+    "cifar": "CIFAR-10's files",
+}
 _HEAD_BYTES = 512
 _TAR_MAGIC = slice(257, 262)
 _TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -60,11 +76,20 @@ def read(files: list[SentFile], context: Context) -> Generator[Chunk]:
         ]
         wanted = context.options.format
         kinds = [_kind(source, context.limits, wanted) for source in sources]
-        if wanted == "auto":
-            yield from _READERS[_only(kinds, sources)](sources, context)
-        else:
-            own = _of_format(wanted, kinds, sources, context.notes)
-            yield from _READERS[wanted](own, context)
+        kind = _only(kinds, sources) if wanted == "auto" else wanted
+        if wanted != "auto":
+            sources = _of_format(wanted, kinds, sources, context.notes)
+        _check_options(kind, sources[0].name, context.options)
+        yield from _READERS[kind](sources, context)
+
+
+def _check_options(kind: str, file: str, options: ImportOptions) -> None:
+    """Refuse options that would be ignored."""
+    for name in _MEANINGLESS[kind]:
+        value = getattr(options, name)
+        if value not in (ImportOptions.model_fields[name].default, "byte"):
+            rule = f"The option `{name}` says nothing about {_CALLED[kind]}: leave it as it is."
+            raise bad(file, rule, value)
 
 
 def _only(kinds: list[str], sources: list[Source]) -> str:

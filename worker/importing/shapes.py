@@ -1,13 +1,17 @@
-"""Rows of pixel values to images."""
+"""Rows of pixel values to images, and images to the colours that were chosen."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from shared.spec.dataset_import import LARGEST_SIDE, SMALLEST_SIDE, ImportOptions
+
+# Red, green and blue in 65,536ths.
+_LUMA = (19595, 38470, 7471)
 
 
 def shape_of(pixels: int, options: ImportOptions) -> tuple[int, int, int] | None:
@@ -47,3 +51,16 @@ def to_images(
     else:
         images = values.reshape(-1, height, width, channels)
     return images.transpose(0, 2, 1, 3) if options.transpose else images
+
+
+def in_colour(
+    images: npt.NDArray[np.uint8], colour: Literal["auto", "grey", "rgb"]
+) -> npt.NDArray[np.uint8]:
+    """Return images [N, H, W, C] as grey or RGB; grey by the weights of ITU-R 601-2, as Pillow."""
+    channels = images.shape[-1]
+    if colour == "rgb" and channels == 1:
+        return np.repeat(images, 3, axis=3)
+    if colour == "grey" and channels == 3:
+        grey = images.astype(np.uint32) @ np.array(_LUMA, dtype=np.uint32)
+        return ((grey + (1 << 15)) >> 16).astype(np.uint8)[..., None]
+    return images
