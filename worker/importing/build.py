@@ -172,7 +172,11 @@ class Builder:
             )
             raise bad(parts[None].file, rule)
         if set(parts) == {"test"}:
-            raise bad(file, "There must be images to train on.", "test images alone")
+            rule = (
+                "There must be images to train on. A name with `test` in it makes them test "
+                "images, unless you say as you send the file that it is for training."
+            )
+            raise bad(file, rule, "test images alone")
         if not parts:
             raise bad(file, "There must be images.", "none")
         whole = parts.get("train") or parts.get(None)

@@ -55,6 +55,10 @@ _DANGEROUS = (
     (b"%PDF", "a PDF"),
 )
 _PICTURE = "a picture"
+_WITHIN = (
+    "An archive must hold pictures (PNG, JPEG or WebP), arrays (.npy), tables (.csv or .tsv) or "
+    "IDX files."
+)
 _KNOWN_KINDS = "It must be a CSV, .npz, IDX, CIFAR-10's binary files or a zip of pictures."
 
 
@@ -145,21 +149,20 @@ def _open_up(source: Source, context: Context, stack: contextlib.ExitStack) -> l
         source.opener,
         source.packed,
     )
-    if source.head(limits, 4) != b"PK\x03\x04":
+    head = source.head(limits, 4)
+    if head == b"PK\x05\x06":
+        raise bad(source.name, _WITHIN, "an empty zip")
+    if head != b"PK\x03\x04":
         return [source]
     entries = members(source, limits)
     names = [entry.filename.lower() for entry in entries]
-    if model := next((name for name in names if name.endswith(_MODEL_ENDINGS)), None):
-        raise bad(source.name, f"{_KNOWN_KINDS} Models and pickles are not read.", model)
+    tables = [entry for entry in entries if _is_table(entry.filename)]
     others = sum(name.endswith((".npy", *ENDINGS)) for name in names)
+    _leave_out_models(source, names, context.notes, alone=not tables and not others)
     if others and options.format not in _WITHIN_ARCHIVES:
         return [source]
     archive = stack.enter_context(open_zip(source))
-    own = [
-        member(source, archive, entry)
-        for entry in entries
-        if entry.filename.lower().endswith(_TABLE_ENDINGS) or "ubyte" in entry.filename
-    ]
+    own = [member(source, archive, entry) for entry in tables]
     if options.member_words:
         own = [one for one in own if all(word in one.name for word in options.member_words)]
     if others and not own:
@@ -168,9 +171,29 @@ def _open_up(source: Source, context: Context, stack: contextlib.ExitStack) -> l
         note = f"{shown(source.name)}: {others:,} pictures or arrays in it are left out."
         context.notes.append(note)
     if not own:
-        rule = "An archive must hold pictures, arrays, tables or IDX files."
-        raise bad(source.name, rule, ", ".join(names[:5]) or "nothing")
+        raise bad(source.name, _WITHIN, ", ".join(names[:5]) or "nothing")
     return own
+
+
+def _is_table(name: str) -> bool:
+    return name.lower().endswith(_TABLE_ENDINGS) or "ubyte" in name
+
+
+def _leave_out_models(source: Source, names: list[str], notes: list[str], *, alone: bool) -> None:
+    """Note models and pickles among what is read; none of them is ever opened.
+
+    Raises:
+        BadFile: there is nothing else to read.
+    """
+    models = [name for name in names if name.endswith(_MODEL_ENDINGS)]
+    if models and alone:
+        raise bad(source.name, f"{_KNOWN_KINDS} Models and pickles are not read.", models[0])
+    if models:
+        more = f"and {len(models) - 1:,} more are" if len(models) > 1 else "is"
+        notes.append(
+            f"{shown(source.name)}: {shown(models[0])} {more} left out: models and pickles are "
+            "never read."
+        )
 
 
 def _kind(source: Source, limits: Limits, wanted: str) -> str:

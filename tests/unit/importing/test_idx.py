@@ -42,7 +42,7 @@ def test_one_edition_out_of_an_archive_of_several_transposed(tmp_path: Path) -> 
     assert (reading.arrays["x_train"] == TRAIN["x"]).all()
     assert reading.done.test_images == 30
     words = refusal(tmp_path, file, member_words=["digits"])
-    assert "An archive must hold pictures, arrays, tables or IDX files." in words
+    assert "An archive must hold pictures (PNG, JPEG or WebP), arrays" in words
 
 
 def test_files_that_are_there_twice_count_once_as_in_kaggles_archive(tmp_path: Path) -> None:

@@ -300,7 +300,11 @@ def test_members_that_cannot_be_opened_are_refused(
         ([("cat/1.png", b"GIF89a" + bytes(50))], "must be a whole PNG, JPEG or WebP"),
         ([("loose.png", picture(IMAGES[0]))], "must lie in a folder that is called like its class"),
         ([("cat/1.png", picture(IMAGES[0]))], "There must be at least two classes"),
-        ([("readme.txt", b"x")], "An archive must hold pictures, arrays, tables or IDX files"),
+        (
+            [("cat/1.bmp", b"BM")],
+            "An archive must hold pictures (PNG, JPEG or WebP), arrays (.npy)",
+        ),
+        ([], "An archive must hold pictures (PNG, JPEG or WebP), arrays (.npy)"),
     ],
 )
 def test_what_are_no_pictures_of_classes_is_refused(

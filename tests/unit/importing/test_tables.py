@@ -361,7 +361,13 @@ def test_the_parts_of_two_files_must_be_clear(tmp_path: Path) -> None:
     assert (both.done.train_images, both.done.test_images) == (30, 12)
     assert "what is for training" in refusal(tmp_path, files, parts={"b.csv": "test"})
     alone = refusal(tmp_path, {"test.csv": files["a.csv"]})
-    assert alone == "test.csv: There must be images to train on. Received: test images alone."
+    assert alone == (
+        "test.csv: There must be images to train on. A name with `test` in it makes them test "
+        "images, unless you say as you send the file that it is for training. "
+        "Received: test images alone."
+    )
+    said = read_files(tmp_path, {"test.csv": files["a.csv"]}, parts={"test.csv": "train"})
+    assert len(said.both[0]) == 30
     joined = read_files(tmp_path, files)
     assert joined.done.train_images + joined.done.test_images == 42
 
