@@ -304,7 +304,8 @@ class _PartFile:
 def draw_test_rows(labels: Codes, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
     """Choose the images to hold back: of every class its share, and never its last image.
 
-    Randomness is the raw output of NumPy's Philox generator, which is the same for ever.
+    Shares are rounded by largest remainders, so that in sum they are that of all images. Randomness
+    is the raw output of NumPy's Philox generator, which is the same for ever.
 
     Args:
         labels: int64 [N].
@@ -316,9 +317,16 @@ def draw_test_rows(labels: Codes, fraction: float, seed: int) -> npt.NDArray[np.
     """
     keys = np.random.Philox(key=np.array([seed, 0], dtype=np.uint64)).random_raw(len(labels))
     order = np.lexsort((keys, labels))
+    classes = [*_runs(order, labels)]
+    shares = np.array([len(rows) * fraction for rows in classes])
+    counts = np.minimum(shares.astype(np.int64), [len(rows) - 1 for rows in classes])
+    missing = round(len(labels) * fraction) - int(counts.sum())
+    # Of classes whose remainders are equal, chance takes the first: their lowest keys.
+    turn = np.lexsort((keys[[rows[0] for rows in classes]], (counts - shares).round(9)))
+    able = [place for place in turn if counts[place] + 1 < len(classes[place])]
+    counts[able[: max(missing, 0)]] += 1
     chosen = np.zeros(len(labels), dtype=bool)
-    for rows in _runs(order, labels):
-        count = min(round(len(rows) * fraction), len(rows) - 1)
+    for rows, count in zip(classes, counts, strict=True):
         chosen[rows[:count]] = True
     return chosen
 

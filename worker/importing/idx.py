@@ -166,3 +166,6 @@ def _stretches(array: _Array, limits: Limits, *, rows: int) -> Iterator[npt.NDAr
                 rule = "An IDX file must be as long as its header says."
                 raise bad(array.source.name, rule, f"{count * row_bytes - len(data):,} bytes short")
             yield np.frombuffer(data, array.dtype).reshape(count, *array.shape[1:])
+        if file.read(1):
+            rule = "An IDX file must be as long as its header says."
+            raise bad(array.source.name, rule, "more bytes than that")

@@ -144,7 +144,7 @@ def _decide(
     for picture in pictures:
         with _open(picture, limits) as image:
             sizes[_shown_size(image, picture.source.name)] += 1
-            modes[image.mode] += 1
+            modes["L" if _has_grey_palette(image) else image.mode] += 1
     grey = set(modes) <= _GREY_MODES if options.colour == "auto" else options.colour == "grey"
     (common_width, common_height), _ = sizes.most_common(1)[0]
     height, width = options.height or options.width, options.width or options.height
@@ -171,6 +171,18 @@ def _shown_size(image: Image.Image, name: str) -> Size:
     except _UNREADABLE as error:
         raise _broken(name, error) from error
     return (height, width) if orientation in _ON_THEIR_SIDE else (width, height)
+
+
+def _has_grey_palette(image: Image.Image) -> bool:
+    """Whether a picture's colours are numbered, and all of them are grey."""
+    if image.mode != "P" or image.palette is None:
+        return False
+    mode, data = image.palette.getdata()
+    colours = np.frombuffer(data, np.uint8)
+    if mode != "RGB" or len(colours) % 3:
+        return False
+    red, green, blue = colours.reshape(-1, 3).T
+    return bool((red == green).all() and (green == blue).all())
 
 
 def _open(picture: _Picture, limits: Limits) -> Image.Image:

@@ -26,6 +26,7 @@ _READ_BYTES = 1 << 20
 # A small file may grow to this whatever its ratio.
 _ALWAYS_ALLOWED_BYTES = 64 << 20
 _ENCRYPTED = 0x1
+_DRIVE = re.compile(r"[A-Za-z]:(/|$)")
 # What the readers of zip and gzip raise over a file that is broken or packed in another way.
 _UNREADABLE = (
     EOFError,
@@ -230,7 +231,7 @@ def _checked(source: Source, entry: zipfile.ZipInfo) -> bool:
     """Whether a member is to be read at all; refuse what has no place in a data set."""
     name = entry.filename
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name.split("/")[0]:
+    if path.is_absolute() or ".." in path.parts or "\\" in name or _DRIVE.match(name):
         raise bad(source.name, "A file in an archive must not lead out of it.", name)
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise bad(source.name, "An archive must hold files, not links.", name)

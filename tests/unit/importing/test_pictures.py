@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 import zipfile
 from pathlib import Path
@@ -161,6 +162,17 @@ def test_grey_and_colour_are_told_apart_or_chosen(tmp_path: Path) -> None:
     assert grey.done.channels == 1
 
 
+def test_numbered_colours_are_grey_if_all_of_them_are(tmp_path: Path) -> None:
+    def numbered(image: npt.NDArray[np.uint8], colours: int) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(image.squeeze()).quantize(colours).save(file, "PNG")
+        return file.getvalue()
+
+    for images, channels in ((IMAGES, 1), (COLOUR, 3)):
+        members = [(f"{'ab'[row % 2]}/{row}.png", numbered(x, 9)) for row, x in enumerate(images)]
+        assert read_files(tmp_path, {"a.zip": archive(members)}).done.channels == channels
+
+
 def test_pictures_of_several_sizes_are_brought_to_one(tmp_path: Path) -> None:
     members = [*folders(), ("cat/large.png", picture(np.zeros((300, 400), np.uint8)))]
     reading = read_files(tmp_path, {"a.zip": archive(members)})
@@ -266,6 +278,14 @@ def test_members_that_lead_elsewhere_are_refused(
     before = sorted(tmp_path.parent.iterdir())
     assert words in refusal(tmp_path, {"a.zip": archive([*folders(), member])})
     assert sorted(tmp_path.parent.iterdir()) == before
+
+
+def test_a_colon_in_a_folders_name_leads_nowhere(tmp_path: Path) -> None:
+    members = [(f"class: {'ab'[row % 2]}/{row}.png", picture(x)) for row, x in enumerate(IMAGES)]
+    assert read_files(tmp_path, {"a.zip": archive(members)}).done.classes == [
+        "class: a",
+        "class: b",
+    ]
 
 
 def test_a_member_without_a_name_of_its_own_is_no_file(tmp_path: Path) -> None:
