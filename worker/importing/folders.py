@@ -15,7 +15,7 @@ _NO_CLASS = "A picture must lie in a folder that is called like its class."
 _Folders = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """What a picture's folders say.
 

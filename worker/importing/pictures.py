@@ -44,7 +44,7 @@ _ON_THEIR_SIDE = frozenset({5, 6, 7, 8})
 Size = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Picture:
     """A picture in an archive, and what its path says."""
 
@@ -62,7 +62,7 @@ def read_pictures(sources: list[Source], context: Context) -> Iterator[Chunk]:
         pictures = [
             picture
             for source, archive in zip(sources, archives, strict=True)
-            for picture in _list(source, archive, limits, notes)
+            for picture in list_pictures(source, archive, limits, notes)
         ]
         _check_spellings(pictures)
         pictures.sort(key=_part_key)  # each archive may hold both parts
@@ -106,7 +106,7 @@ def _part_key(picture: _Picture) -> str:
     return picture.part or ""
 
 
-def _list(
+def list_pictures(
     source: Source, archive: zipfile.ZipFile, limits: Limits, notes: list[str]
 ) -> list[_Picture]:
     """Return an archive's pictures by part, class and name.
@@ -114,7 +114,7 @@ def _list(
     Raises:
         BadFile: a picture lies in no folder of a class, or there is none.
     """
-    entries = members(source, limits)
+    entries = members(source, limits, archive)
     own = [entry for entry in entries if entry.filename.lower().endswith(ENDINGS)]
     if not own:
         rule = "An archive of pictures must hold PNG, JPEG or WebP, a folder a class."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import lzma
@@ -11,7 +12,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any, BinaryIO, cast
@@ -53,7 +53,7 @@ _HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORDS = re.compile(r"t10k|[^\W\d_]+")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """Something to read from its beginning to its end.
 
@@ -165,14 +165,21 @@ def buffered(stream: Stream) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(stream, _READ_BYTES))
 
 
-def members(source: Source, limits: Limits) -> list[zipfile.ZipInfo]:
+def members(
+    source: Source, limits: Limits, archive: zipfile.ZipFile | None = None
+) -> list[zipfile.ZipInfo]:
     """Return a zip's files, checked: their names lead nowhere else, and they are no links.
+
+    Args:
+        source: the zip.
+        limits: on its files.
+        archive: it, opened, if it is; a million files are not told apart twice then.
 
     Raises:
         BadFile: naming the member.
     """
-    with open_zip(source) as archive:
-        entries = archive.infolist()
+    with contextlib.ExitStack() as stack:
+        entries = (archive or stack.enter_context(open_zip(source))).infolist()
     if len(entries) > limits.archive_members:
         rule = f"An archive may have at most {limits.archive_members:,} files."
         raise bad(source.name, rule, f"{len(entries):,}")
@@ -196,7 +203,7 @@ def member(source: Source, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> 
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_zip(source: Source) -> Iterator[zipfile.ZipFile]:
     """Open a source as a zip for the block.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -12,7 +13,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from tests.sent_files import archive, digits, limits, picture, read_files, refusal
+from shared.reading import SentFile
+from shared.settings import Settings
+from tests.sent_files import LIMITS, archive, digits, limits, picture, read_files, refusal
+from worker.importing.pictures import list_pictures
+from worker.importing.sources import Source, open_zip
 
 IMAGES = digits(12, side=12)["x"]
 COLOUR = digits(12, side=12, channels=3)["x"]
@@ -343,6 +348,25 @@ def test_bombs_are_refused(tmp_path: Path) -> None:
     zeros = [("cat/1.png", bytes(100 << 20))]
     grown = refusal(tmp_path, {"a.zip": archive(zeros)}, within=limits(archive_ratio=100))
     assert "An archive may grow 100 times at most when it is unpacked" in grown
+
+
+def test_as_many_members_as_may_be_fit_into_the_memory_that_reading_may_take(
+    tmp_path: Path,
+) -> None:
+    content = picture(IMAGES[0])
+    count = 4000
+    names = (f"train/n{row % 50:08}/n{row % 50:08}_{row:08}.png" for row in range(count))
+    (tmp_path / "a.zip").write_bytes(archive([(name, content) for name in names]))
+    source = Source.of(SentFile(path=tmp_path / "a.zip", name="a.zip"))
+    settings = Settings()
+    tracemalloc.start()
+    with open_zip(source) as opened:
+        found = list_pictures(source, opened, LIMITS, [])
+        _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == count
+    # A fifth is for libraries and pixels.
+    assert peak / count * settings.max_archive_members < 0.8 * settings.import_memory_bytes
 
 
 def test_a_member_that_lies_about_its_length_is_stopped(tmp_path: Path) -> None:
