@@ -130,7 +130,9 @@ class Settings(BaseSettings):
         50_000_000, ge=1, description="Most pixels of a picture before it is made small."
     )
     max_archive_members: int = Field(
-        2_000_000, ge=1, description="Most files in an archive that is sent."
+        1_000_000,
+        ge=1,
+        description="Most files in an archive that is sent; each takes 1.5 kB of memory.",
     )
     max_archive_ratio: int = Field(
         250, ge=1, description="Most that a compressed file may grow when it is unpacked, in times."

@@ -28,7 +28,7 @@ from shared.datasets.report import (
 
 _BINS = 32
 _HASH_BYTES = 16
-# An image whose pixels deviate by less than this many of 255 levels shows nothing.
+# An image whose channels all deviate by less than this many of 255 levels shows nothing.
 _EMPTY_DEVIATION = 4.0
 _EXAMPLES = 24
 _BALANCED_RATIO = 1.5
@@ -96,7 +96,7 @@ def _scan(images: npt.NDArray[np.uint8], progress: Callable[[int], None]) -> _Sc
     for start, part in in_parts(images):
         flat = np.ascontiguousarray(part.reshape(len(part), -1))
         levels += np.bincount(flat.reshape(-1), minlength=256)
-        empty.append(start + np.flatnonzero(_deviation(flat) < _EMPTY_DEVIATION))
+        empty.append(start + np.flatnonzero(_deviation(part) < _EMPTY_DEVIATION))
         for index, row in enumerate(flat):
             digest = hashlib.blake2b(row.data, digest_size=_HASH_BYTES).digest()
             hashes[start + index] = np.frombuffer(digest, dtype=np.uint8)
@@ -118,12 +118,15 @@ def _scan(images: npt.NDArray[np.uint8], progress: Callable[[int], None]) -> _Sc
     return _Scan(facts, hashes.view(np.uint64))
 
 
-def _deviation(flat: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Return the standard deviation of each row's pixels."""
-    values = flat.astype(np.float32)
-    mean = values.mean(axis=1, dtype=np.float64)
-    squares = np.einsum("np,np->n", values, values, dtype=np.float64) / values.shape[1]
-    return np.asarray(np.sqrt(np.maximum(squares - mean**2, 0)))
+def _deviation(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Return the standard deviation of each image's pixels, of the channel where it is largest."""
+    largest = np.zeros(len(images))
+    for channel in range(images.shape[-1]):
+        values = images[..., channel].reshape(len(images), -1).astype(np.float32)
+        mean = values.mean(axis=1, dtype=np.float64)
+        squares = np.einsum("np,np->n", values, values, dtype=np.float64) / values.shape[1]
+        largest = np.maximum(largest, squares - mean**2)
+    return np.sqrt(largest)
 
 
 def _moments(levels: npt.NDArray[np.int64]) -> tuple[float, float]:

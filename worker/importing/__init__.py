@@ -4,9 +4,12 @@
     formats.py    which reader a file needs
     sources.py    files, and members of archives, unpacked within bounds
     tables.py     CSV
+    headers.py    a CSV's first line
+    shapes.py     rows of pixel values to images
     arrays.py     NumPy's .npz and .npy
     idx.py        IDX, as MNIST comes
     pictures.py   a zip of PNG, JPEG or WebP, a folder a class
+    folders.py    what the pictures' folders say
     cifar.py      CIFAR-10's binary files
     context.py    what every reader needs beside the files
     labels.py     labels to classes

@@ -8,7 +8,6 @@ anything of it is read.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -22,9 +21,9 @@ from shared.limits import Limits
 from shared.spec.dataset_import import LARGEST_SIDE, ImportOptions
 from worker.importing.build import Chunk
 from worker.importing.context import Context
-from worker.importing.faults import bad, shown
-from worker.importing.sources import Source, buffered, member, members, open_zip, part_of
-from worker.importing.tables import shape_of, to_images
+from worker.importing.faults import BadFile, bad, shown
+from worker.importing.shapes import shape_of, to_images
+from worker.importing.sources import Source, buffered, member, members, open_zip, part_of, words_of
 
 _STRETCH_BYTES = 16 << 20
 _LONGEST_HEADER = 10_000
@@ -92,12 +91,12 @@ def read_arrays(sources: list[Source], context: Context) -> Iterator[Chunk]:
 def _read(pairs: list[_Pair], context: Context) -> Iterator[Chunk]:
     options, limits = context.options, context.limits
     book, notes = context.book, context.notes
-    if any(_VALIDATION_WORDS & _words(pair.images.name) for pair in pairs):
+    if any(not _VALIDATION_WORDS.isdisjoint(words_of(pair.images.name)) for pair in pairs):
         notes.append("The validation images join the training images; jobs hold back their own.")
     total = sum(pair.images.shape[0] for pair in pairs)
     done = 0
-    for pair in pairs:
-        unit = _is_unit(pair.images, options, limits)
+    units = _are_unit([pair.images for pair in pairs], options, limits)
+    for pair, unit in zip(pairs, units, strict=True):
         labels = _labels(pair, limits)
         codes = book.encode(labels, file=pair.labels.source.name, first_row=0)
         start = 0
@@ -168,43 +167,71 @@ def _read_header(file: BinaryIO, source: Source) -> tuple[tuple[int, ...], bool,
     return shape, fortran, dtype
 
 
-def _words(name: str) -> set[str]:
-    return set(re.split(r"[^a-z]+", name.lower()))
-
-
 def _pair(arrays: Sequence[_Array], file: str, notes: list[str]) -> list[_Pair]:
     """Put images and labels together, by their names; note what belongs to none.
 
     Raises:
         BadFile: it is not clear which belong together, or their numbers differ.
     """
-    images = [array for array in arrays if len(array.shape) > 1 and not _is_labels(array)]
     labels = [array for array in arrays if _is_labels(array)]
-    found = ", ".join(f"{array.name} {array.shape}" for array in arrays) or "no array"
-    rule = (
-        "There must be images and labels, such as x_train, y_train, x_test and y_test, or "
-        "train_images and train_labels, or x and y."
-    )
-    if not images:
-        raise bad(file, rule, found)
+    others = [array for array in arrays if len(array.shape) > 1 and not _is_labels(array)]
+    images = _one_of_each(others, labels, notes)
     pairs: list[_Pair] = []
+    alone = []
     for own in images:
         partner = [other for other in labels if _key(other) == _key(own)]
         if len(images) == 1 and not partner:
             partner = [other for other in labels if _is_called_labels(other)] or labels
-        if len(partner) != 1 or any(partner[0] is pair.labels for pair in pairs):
-            raise bad(file, rule, found)
-        if own.shape[0] != partner[0].shape[0]:
-            counts = f"{own.name}: {own.shape[0]:,}, {partner[0].name}: {partner[0].shape[0]:,}"
-            raise bad(file, "There must be as many labels as images.", counts)
-        pairs.append(_Pair(_part(own), own, partner[0]))
-    used = [pair.labels for pair in pairs]
-    for other in labels:
-        if other not in used:
-            if len(other.shape) > 1:
-                raise bad(file, rule, found)
-            notes.append(f"{shown(other.name)} is left out: it belongs to no images.")
+        if not partner:
+            alone.append(own)
+        elif len(partner) != 1 or any(partner[0] is pair.labels for pair in pairs):
+            raise _unclear(arrays, file)
+        else:
+            pairs.append(_Pair(_part(own), own, partner[0]))
+    spare = [other for other in labels if all(other is not pair.labels for pair in pairs)]
+    lengths = {other.shape[0] for other in spare if _is_called_labels(other)}
+    if not pairs or any(len(other.shape) > 1 for other in spare):
+        raise _unclear(arrays, file)
+    if any(own.shape[0] in lengths for own in alone):
+        raise _unclear(arrays, file)
+    _check_numbers(pairs, file)
+    notes += [f"{shown(own.name)} is left out: it has no labels." for own in alone]
+    notes += [f"{shown(other.name)} is left out: it belongs to no images." for other in spare]
     return pairs
+
+
+def _unclear(arrays: Sequence[_Array], file: str) -> BadFile:
+    """Return the error of arrays that it is not clear how to put together."""
+    rule = (
+        "There must be images and labels, such as x_train, y_train, x_test and y_test, or "
+        "train_images and train_labels, or x and y."
+    )
+    return bad(file, rule, ", ".join(f"{one.name} {one.shape}" for one in arrays) or "no array")
+
+
+def _check_numbers(pairs: list[_Pair], file: str) -> None:
+    for images, labels in ((pair.images, pair.labels) for pair in pairs):
+        if images.shape[0] != labels.shape[0]:
+            counts = f"{images.name}: {images.shape[0]:,}, {labels.name}: {labels.shape[0]:,}"
+            raise bad(file, "There must be as many labels as images.", counts)
+
+
+def _one_of_each(images: list[_Array], labels: list[_Array], notes: list[str]) -> list[_Array]:
+    """Return the images; of arrays that could all be those of some labels, the one of most axes.
+
+    scikit-learn's digits have `images` [N, H, W] and `data` [N, pixels], which are the same.
+    """
+    kept = []
+    for own in images:
+        alike = [other for other in images if _key(other) == _key(own)]
+        lengths = {other.shape[0] for other in labels if _key(other) == _key(own)}
+        able = [other for other in alike if other.shape[0] in lengths] or alike
+        best = max(able, key=lambda other: len(other.shape))
+        if own in able and len(own.shape) == len(best.shape):
+            kept.append(own)
+        else:
+            notes.append(f"{shown(own.name)} is left out: the images are in {shown(best.name)}.")
+    return kept
 
 
 def _is_labels(array: _Array) -> bool:
@@ -213,30 +240,32 @@ def _is_labels(array: _Array) -> bool:
 
 
 def _is_called_labels(array: _Array) -> bool:
-    words = _words(array.name) | _words(PurePosixPath(array.source.name.split(": ")[0]).stem)
-    return bool(words & _LABEL_WORDS) and not _words(array.name) & _IMAGE_WORDS
+    own = set(words_of(array.name))
+    words = own.union(words_of(PurePosixPath(array.source.name.split(": ")[0]).stem))
+    return bool(words & _LABEL_WORDS) and not own & _IMAGE_WORDS
 
 
 def _key(array: _Array) -> str:
     """Return what is left of a name without the words for images and labels."""
     file = array.source.name.split(": ")[0]
-    words = _words(f"{PurePosixPath(file).stem} {array.name}") - _LABEL_WORDS - _IMAGE_WORDS
-    return " ".join(sorted(words - {"", "arr"}))
+    words = set(words_of(f"{PurePosixPath(file).stem} {array.name}"))
+    return " ".join(sorted(words - _LABEL_WORDS - _IMAGE_WORDS - {"arr"}))
 
 
 def _part(array: _Array) -> Part | None:
     return part_of(array.name) or array.source.part or part_of(array.source.name)
 
 
-def _is_unit(array: _Array, options: ImportOptions, limits: Limits) -> bool:
-    """Whether the pixels go from 0 to 1; for real numbers that takes a look at all of them."""
+def _are_unit(arrays: list[_Array], options: ImportOptions, limits: Limits) -> list[bool]:
+    """Return for each array whether its pixels go from 0 to 1; those of real numbers go alike.
+
+    For real numbers that takes a look at all of them: one part alone may be nearly black.
+    """
     if options.pixel_range != "auto":
-        return options.pixel_range == "unit"
-    if array.dtype.kind == "b":
-        return True
-    if array.dtype.kind != "f":
-        return False
-    return all(stretch.max(initial=0) <= 1 for stretch in array.stretches(limits))
+        return [options.pixel_range == "unit"] * len(arrays)
+    real = [array for array in arrays if array.dtype.kind == "f"]
+    unit = all(stretch.max(initial=0) <= 1 for array in real for stretch in array.stretches(limits))
+    return [array.dtype.kind == "b" or (array.dtype.kind == "f" and unit) for array in arrays]
 
 
 def _labels(pair: _Pair, limits: Limits) -> npt.NDArray[Any]:
@@ -293,8 +322,11 @@ def _shape(
     if values.ndim == 3:
         return to_images(flat, (*values.shape[1:], 1), options)
     if values.ndim == 4:
-        planes = values.shape[1] in (1, 3) and values.shape[3] not in (1, 3)
-        if planes or (options.channels_first and values.shape[1] in (1, 3)):
+        planes = values.shape[1] in (1, 3)
+        if options.channels_first and not planes:
+            rule = "With `channels_first`, images must be [N, C, H, W] of 1 or 3 channels."
+            raise bad(array.source.name, rule, f"{array.name} of shape {array.shape}")
+        if planes and (options.channels_first or values.shape[3] not in (1, 3)):
             values = values.transpose(0, 2, 3, 1)
         return values.transpose(0, 2, 1, 3) if options.transpose else values
     rule = "Images must be [N, pixels], [N, H, W], [N, H, W, C] or [N, C, H, W]."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ from shared.spec.dataset_import import LARGEST_SIDE, SMALLEST_SIDE
 from worker.importing.context import Context
 from worker.importing.faults import bad
 from worker.importing.labels import Codes
+from worker.importing.shapes import in_colour
 
 _HEADER = {"descr": "|u1", "fortran_order": False}
 # Shares of the work, as it was measured for MNIST: reading is most of it.
@@ -89,6 +90,8 @@ class Builder:
         """
         if not len(chunk.images):
             return
+        self._check_size(chunk)
+        chunk = replace(chunk, images=in_colour(chunk.images, self._options.colour))
         part = self._parts.get(chunk.part)
         if part is None:
             part = _PartFile(self._folder / f"read_{chunk.part}.npy", chunk)
@@ -125,6 +128,17 @@ class Builder:
             notes=self._notes,
         )
 
+    def _check_size(self, chunk: Chunk) -> None:
+        """Refuse images that have another size than the options say: only pictures are scaled."""
+        options, shape = self._options, chunk.images.shape[1:]
+        height, width, _ = shape if not options.transpose else (shape[1], shape[0], shape[2])
+        if options.height not in (None, height) or options.width not in (None, width):
+            rule = (
+                "`height` and `width` must be those of the images, unless they are pictures or "
+                "rows of pixels."
+            )
+            raise bad(chunk.file, rule, _size(shape))
+
     def _check(self, chunk: Chunk) -> None:
         shape = chunk.images.shape[1:]
         for other in self._parts.values():
@@ -158,7 +172,11 @@ class Builder:
             )
             raise bad(parts[None].file, rule)
         if set(parts) == {"test"}:
-            raise bad(file, "There must be images to train on.", "test images alone")
+            rule = (
+                "There must be images to train on. A name with `test` in it makes them test "
+                "images, unless you say as you send the file that it is for training."
+            )
+            raise bad(file, rule, "test images alone")
         if not parts:
             raise bad(file, "There must be images.", "none")
         whole = parts.get("train") or parts.get(None)
@@ -286,7 +304,8 @@ class _PartFile:
 def draw_test_rows(labels: Codes, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
     """Choose the images to hold back: of every class its share, and never its last image.
 
-    Randomness is the raw output of NumPy's Philox generator, which is the same for ever.
+    Shares are rounded by largest remainders, so that in sum they are that of all images. Randomness
+    is the raw output of NumPy's Philox generator, which is the same for ever.
 
     Args:
         labels: int64 [N].
@@ -298,9 +317,16 @@ def draw_test_rows(labels: Codes, fraction: float, seed: int) -> npt.NDArray[np.
     """
     keys = np.random.Philox(key=np.array([seed, 0], dtype=np.uint64)).random_raw(len(labels))
     order = np.lexsort((keys, labels))
+    classes = [*_runs(order, labels)]
+    shares = np.array([len(rows) * fraction for rows in classes])
+    counts = np.minimum(shares.astype(np.int64), [len(rows) - 1 for rows in classes])
+    missing = round(len(labels) * fraction) - int(counts.sum())
+    # Of classes whose remainders are equal, chance takes the first: their lowest keys.
+    turn = np.lexsort((keys[[rows[0] for rows in classes]], (counts - shares).round(9)))
+    able = [place for place in turn if counts[place] + 1 < len(classes[place])]
+    counts[able[: max(missing, 0)]] += 1
     chosen = np.zeros(len(labels), dtype=bool)
-    for rows in _runs(order, labels):
-        count = min(round(len(rows) * fraction), len(rows) - 1)
+    for rows, count in zip(classes, counts, strict=True):
         chosen[rows[:count]] = True
     return chosen
 

@@ -18,30 +18,37 @@ from shared.limits import Limits
 from worker.importing.build import Chunk
 from worker.importing.context import Context
 from worker.importing.faults import bad
-from worker.importing.labels import LabelBook
 from worker.importing.sources import Source, buffered, part_of
 
 _SIDE = 32
 _ROW_BYTES = 1 + 3 * _SIDE * _SIDE
 _ROWS_AT_ONCE = 5000
 _BATCHES = 6
+_OTHERS_SHOWN = 3
 # What `tarfile` raises over a broken tar; numbers in its headers are parsed as Python's.
 _UNREADABLE = (tarfile.TarError, ValueError)
 
 
 def read_cifar(sources: list[Source], context: Context) -> Iterator[Chunk]:
     """Read CIFAR-10's files; arguments and errors as in `tables`."""
-    limits, book = context.limits, context.book
+    limits = context.limits
     batches = 0
+    others: list[str] = []  # the first names of what is no batch
     for source in sources:
-        for name, part, file in _files(source, limits):
+        for name, part, file in _files(source, limits, others):
             batches += 1
-            yield from _read(name, part, file, book, share=min(1.0, batches / _BATCHES))
+            yield from _read(name, part, file, context, share=min(1.0, batches / _BATCHES))
     if not batches:
-        raise bad(sources[0].name, "There must be files `data_batch_1.bin` and so on.", "none")
+        rule = (
+            "A tar must be CIFAR-10's binary version, with files `data_batch_1.bin` and so on. "
+            "Send anything else as a zip."
+        )
+        raise bad(sources[0].name, rule, ", ".join(others) or "nothing")
 
 
-def _files(source: Source, limits: Limits) -> Iterator[tuple[str, Part | None, IO[bytes]]]:
+def _files(
+    source: Source, limits: Limits, others: list[str]
+) -> Iterator[tuple[str, Part | None, IO[bytes]]]:
     with source.open(limits) as stream, buffered(stream) as file:
         if source.name.lower().endswith(".bin"):
             yield source.name, source.part or _part(source.name), file
@@ -54,6 +61,8 @@ def _files(source: Source, limits: Limits) -> Iterator[tuple[str, Part | None, I
                         raise bad(source.name, rule)
                     name = PurePosixPath(entry.name).name
                     if not entry.isfile() or not name.endswith(".bin"):
+                        if entry.isfile() and len(others) < _OTHERS_SHOWN:
+                            others.append(entry.name)
                         continue
                     if entry.issparse():  # its holes would grow out of nothing
                         raise bad(source.name, "A tar must hold no sparse files.", entry.name)
@@ -68,7 +77,7 @@ def _part(name: str) -> Part | None:
 
 
 def _read(
-    name: str, part: Part | None, file: IO[bytes], book: LabelBook, *, share: float
+    name: str, part: Part | None, file: IO[bytes], context: Context, *, share: float
 ) -> Iterator[Chunk]:
     while data := _next(name, file):
         if len(data) % _ROW_BYTES:
@@ -76,7 +85,9 @@ def _read(
             raise bad(name, rule, f"{len(data) % _ROW_BYTES:,} bytes too many")
         rows = np.frombuffer(data, np.uint8).reshape(-1, _ROW_BYTES)
         images = rows[:, 1:].reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
-        codes = book.encode(rows[:, 0].astype(np.int64), file=name)
+        if context.options.transpose:
+            images = images.transpose(0, 2, 1, 3)
+        codes = context.book.encode(rows[:, 0].astype(np.int64), file=name)
         yield Chunk(name, part, images, codes, share)
 
 

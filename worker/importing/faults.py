@@ -39,7 +39,7 @@ def bad(
         file: its name.
         rule: what is allowed, as a sentence.
         value: what stands there; shown shortened.
-        row: from 1, the header not counted.
+        row: of a table from 1, the header not counted; of an array from 0.
         column: its name, or its number from 1.
     """
     return BadFile(

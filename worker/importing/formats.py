@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from shared.limits import Limits
 from shared.reading import SentFile
+from shared.spec.dataset_import import ImportOptions
 from worker.importing.arrays import read_arrays
 from worker.importing.build import Chunk
 from worker.importing.cifar import read_cifar
@@ -26,8 +27,23 @@ _READERS: dict[str, Reader] = {
     "images": read_pictures,
     "cifar": read_cifar,
 }
+# Options that say nothing about files of a format.
+_MEANINGLESS: dict[str, tuple[str, ...]] = {
+    "csv": (),
+    "npz": ("label_column", "header"),
+    "idx": ("label_column", "header", "pixel_range"),
+    "images": ("label_column", "header", "pixel_range", "channels_first", "transpose"),
+    "cifar": ("label_column", "header", "pixel_range"),
+}
 # Formats whose files may lie in a zip among others.
 _WITHIN_ARCHIVES = ("csv", "idx")
+_CALLED = {
+    "csv": "tables",
+    "npz": "arrays",
+    "idx": "IDX files",
+    "images": "pictures",
+    "cifar": "CIFAR-10's files",
+}
 _HEAD_BYTES = 512
 _TAR_MAGIC = slice(257, 262)
 _TABLE_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -39,6 +55,10 @@ _DANGEROUS = (
     (b"%PDF", "a PDF"),
 )
 _PICTURE = "a picture"
+_WITHIN = (
+    "An archive must hold pictures (PNG, JPEG or WebP), arrays (.npy), tables (.csv or .tsv) or "
+    "IDX files."
+)
 _KNOWN_KINDS = "It must be a CSV, .npz, IDX, CIFAR-10's binary files or a zip of pictures."
 
 
@@ -60,11 +80,20 @@ def read(files: list[SentFile], context: Context) -> Generator[Chunk]:
         ]
         wanted = context.options.format
         kinds = [_kind(source, context.limits, wanted) for source in sources]
-        if wanted == "auto":
-            yield from _READERS[_only(kinds, sources)](sources, context)
-        else:
-            own = _of_format(wanted, kinds, sources, context.notes)
-            yield from _READERS[wanted](own, context)
+        kind = _only(kinds, sources) if wanted == "auto" else wanted
+        if wanted != "auto":
+            sources = _of_format(wanted, kinds, sources, context.notes)
+        _check_options(kind, sources[0].name, context.options)
+        yield from _READERS[kind](sources, context)
+
+
+def _check_options(kind: str, file: str, options: ImportOptions) -> None:
+    """Refuse options that would be ignored."""
+    for name in _MEANINGLESS[kind]:
+        value = getattr(options, name)
+        if value not in (ImportOptions.model_fields[name].default, "byte"):
+            rule = f"The option `{name}` says nothing about {_CALLED[kind]}: leave it as it is."
+            raise bad(file, rule, value)
 
 
 def _only(kinds: list[str], sources: list[Source]) -> str:
@@ -120,21 +149,20 @@ def _open_up(source: Source, context: Context, stack: contextlib.ExitStack) -> l
         source.opener,
         source.packed,
     )
-    if source.head(limits, 4) != b"PK\x03\x04":
+    head = source.head(limits, 4)
+    if head == b"PK\x05\x06":
+        raise bad(source.name, _WITHIN, "an empty zip")
+    if head != b"PK\x03\x04":
         return [source]
     entries = members(source, limits)
     names = [entry.filename.lower() for entry in entries]
-    if model := next((name for name in names if name.endswith(_MODEL_ENDINGS)), None):
-        raise bad(source.name, f"{_KNOWN_KINDS} Models and pickles are not read.", model)
+    tables = [entry for entry in entries if _is_table(entry.filename)]
     others = sum(name.endswith((".npy", *ENDINGS)) for name in names)
+    _leave_out_models(source, names, context.notes, alone=not tables and not others)
     if others and options.format not in _WITHIN_ARCHIVES:
         return [source]
     archive = stack.enter_context(open_zip(source))
-    own = [
-        member(source, archive, entry)
-        for entry in entries
-        if entry.filename.lower().endswith(_TABLE_ENDINGS) or "ubyte" in entry.filename
-    ]
+    own = [member(source, archive, entry) for entry in tables]
     if options.member_words:
         own = [one for one in own if all(word in one.name for word in options.member_words)]
     if others and not own:
@@ -143,9 +171,29 @@ def _open_up(source: Source, context: Context, stack: contextlib.ExitStack) -> l
         note = f"{shown(source.name)}: {others:,} pictures or arrays in it are left out."
         context.notes.append(note)
     if not own:
-        rule = "An archive must hold pictures, arrays, tables or IDX files."
-        raise bad(source.name, rule, ", ".join(names[:5]) or "nothing")
+        raise bad(source.name, _WITHIN, ", ".join(names[:5]) or "nothing")
     return own
+
+
+def _is_table(name: str) -> bool:
+    return name.lower().endswith(_TABLE_ENDINGS) or "ubyte" in name
+
+
+def _leave_out_models(source: Source, names: list[str], notes: list[str], *, alone: bool) -> None:
+    """Note models and pickles among what is read; none of them is ever opened.
+
+    Raises:
+        BadFile: there is nothing else to read.
+    """
+    models = [name for name in names if name.endswith(_MODEL_ENDINGS)]
+    if models and alone:
+        raise bad(source.name, f"{_KNOWN_KINDS} Models and pickles are not read.", models[0])
+    if models:
+        more = f"and {len(models) - 1:,} more are" if len(models) > 1 else "is"
+        notes.append(
+            f"{shown(source.name)}: {shown(models[0])} {more} left out: models and pickles are "
+            "never read."
+        )
 
 
 def _kind(source: Source, limits: Limits, wanted: str) -> str:

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.limits import Limits
-from shared.spec.dataset_import import LARGEST_SIDE
+from shared.spec.dataset_import import LARGEST_SIDE, ImportOptions
 from worker.importing.build import Chunk
 from worker.importing.context import Context
 from worker.importing.faults import bad, shown
+from worker.importing.shapes import to_images
 from worker.importing.sources import Source, buffered
-from worker.importing.tables import to_images
 
 _KINDS = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4"}
 _STRETCH_BYTES = 16 << 20
@@ -53,7 +53,7 @@ def read_idx(sources: list[Source], context: Context) -> Iterator[Chunk]:
     for images, labels in pairs:
         values = [*_stretches(labels, limits, rows=_LABELS_AT_ONCE)]
         codes = book.encode(np.concatenate(values), file=labels.source.name, first_row=0)
-        shape = (images.shape[1], images.shape[2], images.shape[3] if len(images.shape) > 3 else 1)
+        shape = _shape_of(images, options)
         rows = max(1, _STRETCH_BYTES // max(1, int(np.prod(shape))))
         start = 0
         for stretch in _stretches(images, limits, rows=rows):
@@ -64,6 +64,15 @@ def read_idx(sources: list[Source], context: Context) -> Iterator[Chunk]:
             yield Chunk(images.source.name, part, pixels, codes[start:stop], share)
             start = stop
         done += start
+
+
+def _shape_of(images: _Array, options: ImportOptions) -> tuple[int, int, int]:
+    """Return height, width and channels of some images."""
+    if len(images.shape) == 3:
+        return images.shape[1], images.shape[2], 1
+    if options.channels_first:
+        return images.shape[2], images.shape[3], images.shape[1]
+    return images.shape[1], images.shape[2], images.shape[3]
 
 
 def _inspect(source: Source, limits: Limits) -> _Array:
@@ -157,3 +166,6 @@ def _stretches(array: _Array, limits: Limits, *, rows: int) -> Iterator[npt.NDAr
                 rule = "An IDX file must be as long as its header says."
                 raise bad(array.source.name, rule, f"{count * row_bytes - len(data):,} bytes short")
             yield np.frombuffer(data, array.dtype).reshape(count, *array.shape[1:])
+        if file.read(1):
+            rule = "An IDX file must be as long as its header says."
+            raise bad(array.source.name, rule, "more bytes than that")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from worker.importing.faults import bad
+from worker.importing.faults import BadFile, bad
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}(\.0+)?")
 _LONGEST_NAME = 100
@@ -30,13 +30,18 @@ class LabelBook:
         self._codes: dict[str, int] = {}
 
     def encode(
-        self, labels: npt.NDArray[Any], *, file: str, column: str | None = None, first_row: int = 1
+        self,
+        labels: npt.NDArray[Any],
+        *,
+        file: str | Sequence[str],
+        column: str | None = None,
+        first_row: int = 1,
     ) -> Codes:
         """Return the codes of some labels.
 
         Args:
             labels: whole numbers, or texts (dtype object or str).
-            file: for errors.
+            file: for errors; several: that of each label, which has no rows.
             column: for errors.
             first_row: number of the first of them, for errors.
 
@@ -44,25 +49,27 @@ class LabelBook:
             BadFile: one of them is no label, or there are too many different ones.
         """
         places, values = pd.factorize(labels)
+
+        def wrong(index: int, rule: str, value: Any) -> BadFile:
+            first = int(np.flatnonzero(places == index)[0])
+            if isinstance(file, str):
+                return bad(file, rule, value, row=first_row + first, column=column)
+            return bad(file[first], rule, value)
+
         codes = np.empty(len(values), dtype=np.int64)
         for index, value in enumerate(values):
-            name = _canonical(value)
+            name = spelling(value)
             if name is None or len(name) > _LONGEST_NAME or not name.isprintable():
-                row = first_row + int(np.flatnonzero(places == index)[0])
                 rule = f"A label must be a whole number or a name of 1 to {_LONGEST_NAME} letters."
                 shown = "nothing" if name is None and not str(value).strip() else value
-                raise bad(file, rule, shown, row=row, column=column)
+                raise wrong(index, rule, shown)
             if name not in self._codes and len(self._codes) == self._most_classes:
-                row = first_row + int(np.flatnonzero(places == index)[0])
-                rule = (
-                    f"There may be at most {self._most_classes:,} classes; is this the column of "
-                    "the labels?"
-                )
-                raise bad(file, rule, f"one more: {name}", row=row, column=column)
+                doubt = "" if column is None else "; is this the column of the labels?"
+                rule = f"There may be at most {self._most_classes:,} classes{doubt or '.'}"
+                raise wrong(index, rule, f"one more: {name}")
             codes[index] = self._codes.setdefault(name, len(self._codes))
         if (places < 0).any():
-            row = first_row + int(np.flatnonzero(places < 0)[0])
-            raise bad(file, "Every image needs a label.", "nothing", row=row, column=column)
+            raise wrong(-1, "Every image needs a label.", "nothing")
         return codes[places]
 
     def classes(self, names: Sequence[str], *, file: str) -> tuple[list[str], Codes]:
@@ -93,7 +100,7 @@ class LabelBook:
         return list(names) or labels, order
 
 
-def _canonical(value: Any) -> str | None:
+def spelling(value: Any) -> str | None:
     """Return a label's one spelling: 3, "3", 3.0 and " 3 " are the same; None: it is no label."""
     if isinstance(value, float | np.floating):
         return str(int(value)) if np.isfinite(value) and value == int(value) else None

@@ -14,7 +14,6 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +24,10 @@ from shared.limits import Limits
 from shared.spec.dataset_import import LARGEST_SIDE, SMALLEST_SIDE, ImportOptions
 from worker.importing.build import Chunk
 from worker.importing.context import Context
-from worker.importing.faults import BadFile, bad
-from worker.importing.sources import Source, member, members, open_zip, part_of
+from worker.importing.faults import BadFile, bad, shown
+from worker.importing.folders import places
+from worker.importing.labels import spelling
+from worker.importing.sources import Source, member, members, open_zip
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -43,7 +44,7 @@ _ON_THEIR_SIDE = frozenset({5, 6, 7, 8})
 Size = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Picture:
     """A picture in an archive, and what its path says."""
 
@@ -61,8 +62,9 @@ def read_pictures(sources: list[Source], context: Context) -> Iterator[Chunk]:
         pictures = [
             picture
             for source, archive in zip(sources, archives, strict=True)
-            for picture in _list(source, archive, limits, notes)
+            for picture in list_pictures(source, archive, limits, notes)
         ]
+        _check_spellings(pictures)
         pictures.sort(key=_part_key)  # each archive may hold both parts
         height, width, grey = _decide(pictures, options, limits, notes)
         at_once = max(1, _CHUNK_BYTES // (height * width * (1 if grey else 3)))
@@ -70,13 +72,27 @@ def read_pictures(sources: list[Source], context: Context) -> Iterator[Chunk]:
         for stretch in _stretches(pictures, at_once):
             images = np.stack([_pixels(one, limits, height, width, grey=grey) for one in stretch])
             names = np.array([picture.class_name for picture in stretch], dtype=object)
-            file = stretch[0].source.name
-            codes = book.encode(names, file=file)
+            files = [picture.source.name for picture in stretch]
+            codes = book.encode(names, file=files)
             done += len(images)
             share = done / len(pictures)
-            yield Chunk(file.split(": ")[0], stretch[0].part, images, codes, share)
+            yield Chunk(files[0].split(": ")[0], stretch[0].part, images, codes, share)
         if done != len(pictures):
             raise RuntimeError(f"{len(pictures):,} pictures were to be read. Received: {done:,}.")
+
+
+def _check_spellings(pictures: list[_Picture]) -> None:
+    """Refuse folders that would become one class, though they are called differently."""
+    seen: dict[str | None, str] = {}
+    for name in dict.fromkeys(picture.class_name for picture in pictures):
+        other = seen.setdefault(spelling(name), name)
+        if other != name:
+            first = next(picture for picture in pictures if picture.class_name == name)
+            rule = (
+                f"The folders {shown(other)} and {shown(name)} would be the same class: call them "
+                "alike, or by names that are not the same number."
+            )
+            raise bad(first.source.name, rule)
 
 
 def _stretches(pictures: list[_Picture], at_once: int) -> Iterator[list[_Picture]]:
@@ -90,7 +106,7 @@ def _part_key(picture: _Picture) -> str:
     return picture.part or ""
 
 
-def _list(
+def list_pictures(
     source: Source, archive: zipfile.ZipFile, limits: Limits, notes: list[str]
 ) -> list[_Picture]:
     """Return an archive's pictures by part, class and name.
@@ -98,39 +114,25 @@ def _list(
     Raises:
         BadFile: a picture lies in no folder of a class, or there is none.
     """
-    entries = members(source, limits)
+    entries = members(source, limits, archive)
     own = [entry for entry in entries if entry.filename.lower().endswith(ENDINGS)]
     if not own:
         rule = "An archive of pictures must hold PNG, JPEG or WebP, a folder a class."
         raise bad(source.name, rule, f"{len(entries):,} other files")
     if others := len(entries) - len(own):
         notes.append(f"{source.name}: {others:,} files are no pictures and are left out.")
-    depth = _shared_depth([PurePosixPath(entry.filename).parts[:-1] for entry in own])
-    found = []
-    for entry in own:
-        folders = list(PurePosixPath(entry.filename).parts[depth:-1])
-        part = part_of(folders[0]) if len(folders) > 1 else None
-        if part is not None:
-            folders.pop(0)
-        if not folders:
-            rule = "A picture must lie in a folder that is called like its class."
-            raise bad(source.name, rule, entry.filename)
-        found.append(_Picture(member(source, archive, entry), part or source.part, folders[0]))
+    found = [
+        _Picture(member(source, archive, entry), place.part or source.part, place.class_name)
+        for entry, place in zip(
+            own, places([entry.filename for entry in own], source.name, notes), strict=True
+        )
+        if place is not None
+    ]
     if len({picture.part for picture in found}) > 1 and any(one.part is None for one in found):
         stray = next(one for one in found if one.part is None)
         rule = "If there is a folder `train` or `test`, every picture must lie in one of the two."
         raise bad(stray.source.name, rule)
     return sorted(found, key=lambda one: (_part_key(one), one.class_name, one.source.name))
-
-
-def _shared_depth(folders: list[tuple[str, ...]]) -> int:
-    """Return how many folders at the top hold everything, the class's own not counted."""
-    depth = 0
-    while all(len(parts) > depth + 1 for parts in folders):
-        if len({parts[depth] for parts in folders}) > 1 or part_of(folders[0][depth]):
-            break
-        depth += 1
-    return depth
 
 
 def _decide(
@@ -142,7 +144,7 @@ def _decide(
     for picture in pictures:
         with _open(picture, limits) as image:
             sizes[_shown_size(image, picture.source.name)] += 1
-            modes[image.mode] += 1
+            modes["L" if _has_grey_palette(image) else image.mode] += 1
     grey = set(modes) <= _GREY_MODES if options.colour == "auto" else options.colour == "grey"
     (common_width, common_height), _ = sizes.most_common(1)[0]
     height, width = options.height or options.width, options.width or options.height
@@ -169,6 +171,18 @@ def _shown_size(image: Image.Image, name: str) -> Size:
     except _UNREADABLE as error:
         raise _broken(name, error) from error
     return (height, width) if orientation in _ON_THEIR_SIDE else (width, height)
+
+
+def _has_grey_palette(image: Image.Image) -> bool:
+    """Whether a picture's colours are numbered, and all of them are grey."""
+    if image.mode != "P" or image.palette is None:
+        return False
+    mode, data = image.palette.getdata()
+    colours = np.frombuffer(data, np.uint8)
+    if mode != "RGB" or len(colours) % 3:
+        return False
+    red, green, blue = colours.reshape(-1, 3).T
+    return bool((red == green).all() and (green == blue).all())
 
 
 def _open(picture: _Picture, limits: Limits) -> Image.Image:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import lzma
+import re
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any, BinaryIO, cast
@@ -25,6 +26,7 @@ _READ_BYTES = 1 << 20
 # A small file may grow to this whatever its ratio.
 _ALWAYS_ALLOWED_BYTES = 64 << 20
 _ENCRYPTED = 0x1
+_DRIVE = re.compile(r"[A-Za-z]:(/|$)")
 # What the readers of zip and gzip raise over a file that is broken or packed in another way.
 _UNREADABLE = (
     EOFError,
@@ -36,19 +38,22 @@ _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-_PART_WORDS: dict[str, Part] = {
-    "train": "train",
-    "training": "train",
-    "val": "train",
-    "valid": "train",
-    "validation": "train",
-    "test": "test",
-    "testing": "test",
-    "t10k": "test",
+_PART_WORDS: dict[Part, tuple[str, ...]] = {
+    "train": ("train", "training", "val", "valid", "validation"),
+    "test": ("test", "testing", "t10k"),
 }
+_PARTS = {
+    f"{word}{ending}": part
+    for part, words in _PART_WORDS.items()
+    for word in words
+    for ending in ("", "set")
+}
+# Between `train` and `Data`, and between `X` and `Train`.
+_HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WORDS = re.compile(r"t10k|[^\W\d_]+")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """Something to read from its beginning to its end.
 
@@ -160,14 +165,21 @@ def buffered(stream: Stream) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(stream, _READ_BYTES))
 
 
-def members(source: Source, limits: Limits) -> list[zipfile.ZipInfo]:
+def members(
+    source: Source, limits: Limits, archive: zipfile.ZipFile | None = None
+) -> list[zipfile.ZipInfo]:
     """Return a zip's files, checked: their names lead nowhere else, and they are no links.
+
+    Args:
+        source: the zip.
+        limits: on its files.
+        archive: it, opened, if it is; a million files are not told apart twice then.
 
     Raises:
         BadFile: naming the member.
     """
-    with open_zip(source) as archive:
-        entries = archive.infolist()
+    with contextlib.ExitStack() as stack:
+        entries = (archive or stack.enter_context(open_zip(source))).infolist()
     if len(entries) > limits.archive_members:
         rule = f"An archive may have at most {limits.archive_members:,} files."
         raise bad(source.name, rule, f"{len(entries):,}")
@@ -191,7 +203,7 @@ def member(source: Source, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> 
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_zip(source: Source) -> Iterator[zipfile.ZipFile]:
     """Open a source as a zip for the block.
 
@@ -208,19 +220,25 @@ def open_zip(source: Source) -> Iterator[zipfile.ZipFile]:
 
 
 def part_of(name: str) -> Part | None:
-    """Return the part that a file's name says: `mnist_train.csv`, `t10k-images`, `test/7/1.png`."""
-    words = PurePosixPath(name.lower()).as_posix()
-    for separator in "/-_. ()":
-        words = words.replace(separator, " ")
-    found = {_PART_WORDS[word] for word in words.split() if word in _PART_WORDS}
+    """Return the part that a file's name says: `mnist_train.csv`, `testData1.csv`, `test/7/1.png`.
+
+    The words are `train`, `training`, `val`, `valid`, `validation`, and `test`, `testing`, `t10k`;
+    each also with `set` behind it. A name with words of both parts says nothing.
+    """
+    found = {_PARTS[word] for word in words_of(name) if word in _PARTS}
     return found.pop() if len(found) == 1 else None
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a name, small: its letters between all else, and `trainData` is two."""
+    return _WORDS.findall(_HUMPS.sub(" ", name).lower())
 
 
 def _checked(source: Source, entry: zipfile.ZipInfo) -> bool:
     """Whether a member is to be read at all; refuse what has no place in a data set."""
     name = entry.filename
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name.split("/")[0]:
+    if path.is_absolute() or ".." in path.parts or "\\" in name or _DRIVE.match(name):
         raise bad(source.name, "A file in an archive must not lead out of it.", name)
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise bad(source.name, "An archive must hold files, not links.", name)

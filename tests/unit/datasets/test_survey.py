@@ -133,6 +133,18 @@ def test_nearly_empty_images_are_found() -> None:
     assert "3 images are nearly empty" in sentences(report, "note")
 
 
+def test_images_of_one_colour_are_nearly_empty() -> None:
+    data = arrays([40, 40, 40], [200, 200, 200])
+    for part in ("train", "test"):
+        data[f"x_{part}"] = np.repeat(data[f"x_{part}"], 3, axis=3)
+    data["x_train"][5] = [255, 0, 0]
+    data["x_train"][6] = [255, 0, 0]
+    data["x_train"][6, :4, :, 2] = 9  # blue deviates by 4.5
+    report = survey(data, CLASSES)
+    assert report.train.near_empty_rows == [5]
+    assert report.test.near_empty == 0
+
+
 def test_pixels_that_were_scaled_to_one_are_told() -> None:
     data = arrays([40, 40, 40], [200, 200, 200])
     data["x_train"] //= 128

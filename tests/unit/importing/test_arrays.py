@@ -57,6 +57,21 @@ def test_images_and_labels_in_files_of_their_own(tmp_path: Path) -> None:
     assert version(tmp_path, files) == version(tmp_path, {"data.npz": npz(**KERAS)})
 
 
+def test_names_in_one_word_with_capitals_and_numbers(tmp_path: Path) -> None:
+    plain = version(tmp_path, {"data.npz": npz(**KERAS)})
+    for names in (
+        ("trainImages", "trainLabels", "testImages", "testLabels"),
+        ("X_train1", "Y_train1", "X_test1", "Y_test1"),
+    ):
+        renamed = dict(zip(names, KERAS.values(), strict=True))
+        assert version(tmp_path, {"a.npz": npz(**renamed)}) == plain
+    files = {
+        "trainset.npz": npz(x=KERAS["x_train"], y=KERAS["y_train"]),
+        "testset.npz": npz(x=KERAS["x_test"], y=KERAS["y_test"]),
+    }
+    assert version(tmp_path, files) == plain
+
+
 def test_bare_arrays(tmp_path: Path) -> None:
     files = {}
     for name, array in KERAS.items():
@@ -114,6 +129,44 @@ def test_single_values_and_rows_that_belong_to_no_images_are_left_out(tmp_path: 
     ]
     one = read_files(tmp_path, {"a.npz": npz(photos=TRAIN["x"], digit_labels=TRAIN["y"], **extras)})
     assert one.done.train_images == 24
+
+
+def test_of_scikit_learns_arrays_the_images_are_taken(tmp_path: Path) -> None:
+    file = npz(
+        data=TRAIN["x"].reshape(30, -1).astype(float),
+        target=TRAIN["y"],
+        frame=np.array(None),
+        feature_names=np.array([f"pixel_{place}" for place in range(64)]),
+        target_names=np.arange(3),
+        images=TRAIN["x"][..., 0].astype(float),
+        DESCR=np.array("Digits"),
+    )
+    reading = read_files(tmp_path, {"digits.npz": file})
+    assert reading.done.version == version(tmp_path, {"a.npz": npz(**TRAIN)})
+    assert "data is left out: the images are in images." in reading.done.notes
+    rows = npz(images=np.zeros((7, 8, 8)), data=TRAIN["x"].reshape(30, -1), target=TRAIN["y"])
+    assert version(tmp_path, {"a.npz": rows}) == reading.done.version
+
+
+def test_images_without_labels_beside_others_are_left_out(tmp_path: Path) -> None:
+    arrays = {name: KERAS[name] for name in ("x_train", "y_train", "x_test")}
+    reading = read_files(tmp_path, {"a.npz": npz(**arrays)})
+    assert len(reading.both[0]) == 30
+    assert "x_test is left out: it has no labels." in reading.done.notes
+    words = refusal(tmp_path, {"a.npz": npz(**arrays, labels_tst=KERAS["y_test"])})
+    assert "There must be images and labels" in words
+    alone = {name: KERAS[name] for name in ("x_train", "x_test")}
+    assert "There must be images and labels" in refusal(tmp_path, {"a.npz": npz(**alone)})
+
+
+def test_whether_pixels_go_to_one_is_decided_for_all_parts_together(tmp_path: Path) -> None:
+    black = np.zeros(TEST["x"].shape)
+    black[0, 0, 0] = 1
+    bright = KERAS | {"x_train": TRAIN["x"].astype(float), "x_test": black}
+    reading = read_files(tmp_path, {"a.npz": npz(**bright)})
+    assert (reading.arrays["x_test"] == black).all()
+    shares = KERAS | {"x_train": TRAIN["x"] / 255, "x_test": black}
+    assert read_files(tmp_path, {"a.npz": npz(**shares)}).arrays["x_test"].max() == 255
 
 
 @pytest.mark.parametrize("kind", ["U8", "S8"])

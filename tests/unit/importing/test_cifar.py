@@ -71,6 +71,12 @@ def test_a_cut_file_and_a_tar_of_other_things_are_refused(tmp_path: Path) -> Non
     assert "must hold 3,073 bytes an image. Received: 3,072" in refusal(tmp_path, cut)
     pickles = tar({"cifar-10-batches-py/data_batch_1": b"\x80\x02}q\x01."})
     words = refusal(tmp_path, {"cifar-10-python.tar.gz": pickles})
-    assert "There must be files `data_batch_1.bin` and so on." in words
+    assert "with files `data_batch_1.bin` and so on." in words
+    flowers = tar({"flowers/rose/1.jpg": b"x", "flowers/tulip/2.jpg": b"x"})
+    assert refusal(tmp_path, {"flower_photos.tgz": flowers}) == (
+        "flower_photos.tgz: A tar must be CIFAR-10's binary version, with files "
+        "`data_batch_1.bin` and so on. Send anything else as a zip. "
+        "Received: flowers/rose/1.jpg, flowers/tulip/2.jpg."
+    )
     whole = tar(FILES)
     assert "damaged" in refusal(tmp_path, {"c.tar.gz": whole[: len(whole) // 2]})

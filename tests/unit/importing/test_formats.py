@@ -112,6 +112,28 @@ def test_models_pickles_and_programs_are_refused_by_name(
     assert words in refusal(tmp_path, {"model.npz": content})
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        [
+            (f"{'ab'[place % 2]}/{place}.png", picture(image))
+            for place, image in enumerate(DATA["x"])
+        ],
+        [("a.csv", table(DATA))],
+    ],
+    ids=["pictures", "table"],
+)
+def test_a_pickle_among_other_files_is_left_out(
+    members: list[tuple[str, bytes]], tmp_path: Path
+) -> None:
+    plain = read_files(tmp_path, {"a.zip": archive(members)}).done.version
+    evil = [*members, ("Meta.pkl", pickle.dumps(DATA)), ("model.h5", b"x")]
+    reading = read_files(tmp_path, {"a.zip": archive(evil)})
+    assert reading.done.version == plain
+    note = "a.zip: meta.pkl and 1 more are left out: models and pickles are never read."
+    assert note in reading.done.notes
+
+
 def test_names_from_elsewhere_are_shown_without_control_characters(tmp_path: Path) -> None:
     words = refusal(tmp_path, {"bad\x1b[31m\n.csv": b"1,2\n"})
     assert words.startswith("bad\ufffd[31m\ufffd.csv: ")

@@ -42,7 +42,7 @@ def test_one_edition_out_of_an_archive_of_several_transposed(tmp_path: Path) -> 
     assert (reading.arrays["x_train"] == TRAIN["x"]).all()
     assert reading.done.test_images == 30
     words = refusal(tmp_path, file, member_words=["digits"])
-    assert "An archive must hold pictures, arrays, tables or IDX files." in words
+    assert "An archive must hold pictures (PNG, JPEG or WebP), arrays" in words
 
 
 def test_files_that_are_there_twice_count_once_as_in_kaggles_archive(tmp_path: Path) -> None:
@@ -75,6 +75,14 @@ def test_a_single_pair_of_any_name_is_split(tmp_path: Path) -> None:
             "There must be as many labels as images. Received: 30 images, 29 labels.",
         ),
         ({"train-images-idx3-ubyte": FILES["train-images-idx3-ubyte"][:-1]}, "1 bytes short"),
+        (
+            {"train-images-idx3-ubyte": FILES["train-images-idx3-ubyte"] + b"\0"},
+            "as long as its header says. Received: more bytes than that.",
+        ),
+        (
+            {"train-labels-idx1-ubyte": FILES["train-labels-idx1-ubyte"] + b"\0"},
+            "as long as its header says. Received: more bytes than that.",
+        ),
         ({"train-images-idx3-ubyte": b"\0\0\x08\x03\0\0"}, "as long as its header says"),
         (
             {"train-images-idx3-ubyte": b"\0\0\x08\x03" + struct.pack(">3I", 1 << 31, 8, 8)},

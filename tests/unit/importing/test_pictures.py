@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import stat
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -11,7 +13,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from tests.sent_files import archive, digits, limits, picture, read_files, refusal
+from shared.reading import SentFile
+from shared.settings import Settings
+from tests.sent_files import LIMITS, archive, digits, limits, picture, read_files, refusal
+from worker.importing.pictures import list_pictures
+from worker.importing.sources import Source, open_zip
 
 IMAGES = digits(12, side=12)["x"]
 COLOUR = digits(12, side=12, channels=3)["x"]
@@ -43,6 +49,78 @@ def test_folders_train_and_test_are_the_parts(tmp_path: Path) -> None:
     stray = [*members, ("pets/cat/x.png", picture(IMAGES[0]))]
     words = refusal(tmp_path, {"pets.zip": archive(stray)})
     assert "every picture must lie in one of the two" in words
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training_set/training_set/", "test_set/test_set/"),
+        ("set/train/train/", "set/test/"),
+        ("train1/data/", "test1/"),
+    ],
+)
+def test_what_all_of_a_part_share_at_the_top_is_no_class(
+    train: str, test: str, tmp_path: Path
+) -> None:
+    members = [*folders(IMAGES[:8], train), *folders(IMAGES[8:], test)]
+    reading = read_files(tmp_path, {"pets.zip": archive(members)})
+    assert reading.done.classes == ["cat", "dog"]
+    assert (reading.done.train_images, reading.done.test_images) == (8, 4)
+    alone = read_files(tmp_path, {"pets.zip": archive(folders(prefix=train))})
+    assert alone.done.classes == ["cat", "dog"]
+    assert len(alone.both[0]) == 12
+
+
+@pytest.mark.parametrize("prefix", ["", "pets/"])
+def test_the_part_may_lie_within_the_class(prefix: str, tmp_path: Path) -> None:
+    members = [
+        (f"{prefix}{('cat', 'dog')[place % 2]}/{part}/{place:02}.png", picture(IMAGES[place]))
+        for part, places in (("train", range(8)), ("test", range(8, 12)))
+        for place in places
+    ]
+    reading = read_files(tmp_path, {"pets.zip": archive(members)})
+    assert reading.done.classes == ["cat", "dog"]
+    tests = np.concatenate([IMAGES[8::2], IMAGES[9::2]])  # class by class
+    assert (reading.arrays["x_test"] == tests).all()
+    stray = [*members, (f"{prefix}cat/x.png", picture(IMAGES[0]))]
+    words = refusal(tmp_path, {"pets.zip": archive(stray)})
+    assert "every picture must lie in one of the two" in words
+
+
+@pytest.mark.parametrize(
+    ("stray", "top"),
+    [("seg_pred/seg_pred/1.png", "seg_pred"), ("pred/1.png", "pred"), ("test2/1.png", "test2")],
+)
+def test_pictures_apart_from_all_classes_are_left_out(stray: str, top: str, tmp_path: Path) -> None:
+    members = [
+        *folders(IMAGES[:8], "seg_train/seg_train/"),
+        *folders(IMAGES[8:], "seg_test/seg_test/"),
+        (stray, picture(IMAGES[0])),
+    ]
+    reading = read_files(tmp_path, {"intel.zip": archive(members)})
+    assert (reading.done.train_images, reading.done.test_images) == (8, 4)
+    assert reading.done.notes == [
+        f"intel.zip: 1 picture is left out: no folder in {top} is called like a class."
+    ]
+
+
+@pytest.mark.parametrize("odd", ["loose.png", "cat/1.png", "pred/a/1.png"])
+def test_what_may_belong_to_a_class_is_not_left_out(odd: str, tmp_path: Path) -> None:
+    members = [
+        *folders(IMAGES[:8], "train/"),
+        *folders(IMAGES[8:], "test/"),
+        ("pred/b/1.png", picture(IMAGES[0])),
+        (odd, picture(IMAGES[1])),
+    ]
+    words = refusal(tmp_path, {"pets.zip": archive(members)})
+    assert "picture must lie in" in words
+
+
+@pytest.mark.parametrize("test", ["test/1.png", "test/test/1.png"])
+def test_parts_without_folders_of_classes_are_no_classes(test: str, tmp_path: Path) -> None:
+    members = [("train/0.png", picture(IMAGES[0])), (test, picture(IMAGES[1]))]
+    words = refusal(tmp_path, {"pets.zip": archive(members)})
+    assert "must lie in a folder that is called like its class. Received: train/0.png." in words
 
 
 def test_a_zip_for_each_part(tmp_path: Path) -> None:
@@ -87,6 +165,17 @@ def test_grey_and_colour_are_told_apart_or_chosen(tmp_path: Path) -> None:
     assert read_files(tmp_path, {"a.zip": archive(mixed)}).done.channels == 3
     grey = read_files(tmp_path, {"a.zip": archive(folders(COLOUR))}, colour="grey")
     assert grey.done.channels == 1
+
+
+def test_numbered_colours_are_grey_if_all_of_them_are(tmp_path: Path) -> None:
+    def numbered(image: npt.NDArray[np.uint8], colours: int) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(image.squeeze()).quantize(colours).save(file, "PNG")
+        return file.getvalue()
+
+    for images, channels in ((IMAGES, 1), (COLOUR, 3)):
+        members = [(f"{'ab'[row % 2]}/{row}.png", numbered(x, 9)) for row, x in enumerate(images)]
+        assert read_files(tmp_path, {"a.zip": archive(members)}).done.channels == channels
 
 
 def test_pictures_of_several_sizes_are_brought_to_one(tmp_path: Path) -> None:
@@ -153,6 +242,25 @@ def test_what_systems_leave_in_archives_is_no_class(tmp_path: Path) -> None:
     assert reading.done.notes[0] == "a.zip: 1 files are no pictures and are left out."
 
 
+def test_a_folder_whose_name_is_no_label_is_named(tmp_path: Path) -> None:
+    name = "x" * 101
+    words = refusal(
+        tmp_path, {"a.zip": archive([*folders(), (f"{name}/7.png", picture(IMAGES[0]))])}
+    )
+    assert words.startswith("a.zip: xxx")
+    assert "row" not in words
+    many = refusal(tmp_path, {"a.zip": archive(folders())}, within=limits(dataset_classes=1))
+    assert many == ("a.zip: dog/001.png: There may be at most 1 classes. Received: one more: dog.")
+
+
+@pytest.mark.parametrize("name", ["01", "1.0", "1 "])
+def test_folders_that_would_become_one_class_are_refused(name: str, tmp_path: Path) -> None:
+    members = [(f"{one}/0.png", picture(IMAGES[0])) for one in ("0", "1", name)]
+    words = refusal(tmp_path, {"a.zip": archive(members)})
+    assert words.startswith("a.zip: ")
+    assert "would be the same class" in words
+
+
 def link(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name)
     entry.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -175,6 +283,14 @@ def test_members_that_lead_elsewhere_are_refused(
     before = sorted(tmp_path.parent.iterdir())
     assert words in refusal(tmp_path, {"a.zip": archive([*folders(), member])})
     assert sorted(tmp_path.parent.iterdir()) == before
+
+
+def test_a_colon_in_a_folders_name_leads_nowhere(tmp_path: Path) -> None:
+    members = [(f"class: {'ab'[row % 2]}/{row}.png", picture(x)) for row, x in enumerate(IMAGES)]
+    assert read_files(tmp_path, {"a.zip": archive(members)}).done.classes == [
+        "class: a",
+        "class: b",
+    ]
 
 
 def test_a_member_without_a_name_of_its_own_is_no_file(tmp_path: Path) -> None:
@@ -209,7 +325,11 @@ def test_members_that_cannot_be_opened_are_refused(
         ([("cat/1.png", b"GIF89a" + bytes(50))], "must be a whole PNG, JPEG or WebP"),
         ([("loose.png", picture(IMAGES[0]))], "must lie in a folder that is called like its class"),
         ([("cat/1.png", picture(IMAGES[0]))], "There must be at least two classes"),
-        ([("readme.txt", b"x")], "An archive must hold pictures, arrays, tables or IDX files"),
+        (
+            [("cat/1.bmp", b"BM")],
+            "An archive must hold pictures (PNG, JPEG or WebP), arrays (.npy)",
+        ),
+        ([], "An archive must hold pictures (PNG, JPEG or WebP), arrays (.npy)"),
     ],
 )
 def test_what_are_no_pictures_of_classes_is_refused(
@@ -228,6 +348,25 @@ def test_bombs_are_refused(tmp_path: Path) -> None:
     zeros = [("cat/1.png", bytes(100 << 20))]
     grown = refusal(tmp_path, {"a.zip": archive(zeros)}, within=limits(archive_ratio=100))
     assert "An archive may grow 100 times at most when it is unpacked" in grown
+
+
+def test_as_many_members_as_may_be_fit_into_the_memory_that_reading_may_take(
+    tmp_path: Path,
+) -> None:
+    content = picture(IMAGES[0])
+    count = 4000
+    names = (f"train/n{row % 50:08}/n{row % 50:08}_{row:08}.png" for row in range(count))
+    (tmp_path / "a.zip").write_bytes(archive([(name, content) for name in names]))
+    source = Source.of(SentFile(path=tmp_path / "a.zip", name="a.zip"))
+    settings = Settings()
+    tracemalloc.start()
+    with open_zip(source) as opened:
+        found = list_pictures(source, opened, LIMITS, [])
+        _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == count
+    # A fifth is for libraries and pixels.
+    assert peak / count * settings.max_archive_members < 0.8 * settings.import_memory_bytes
 
 
 def test_a_member_that_lies_about_its_length_is_stopped(tmp_path: Path) -> None:

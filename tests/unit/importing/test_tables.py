@@ -137,6 +137,50 @@ def test_empty_cells_of_the_first_row_are_no_names(tmp_path: Path) -> None:
     assert words.endswith("Received: nothing.")
 
 
+def test_columns_that_were_sorted_as_texts_are_taken_by_their_numbers(tmp_path: Path) -> None:
+    data = digits(30)
+    frame = pd.DataFrame(data["x"].reshape(30, -1), columns=pixel_names(data))
+    frame["label"] = data["y"]
+    plain = read_files(tmp_path, {"a.csv": frame.to_csv(index=False).encode()})
+    text = frame[sorted(frame.columns)].to_csv(index=False)
+    reading = read_files(tmp_path, {"a.csv": text.encode()})
+    assert reading.done.version == plain.done.version
+    assert reading.done.notes[0] == "a.csv: the columns of pixels are taken by their numbers."
+    bare = text.replace("pixel", "")
+    assert read_files(tmp_path, {"a.csv": bare.encode()}).done.version == plain.done.version
+    assert not any("by their numbers" in note for note in plain.done.notes)
+    wrong = frame.astype(int)
+    wrong.loc[3, "pixel10"] = 256
+    content = wrong[sorted(frame.columns)].to_csv(index=False).encode()
+    assert refusal(tmp_path, {"a.csv": content}).startswith("a.csv, row 4, column pixel10: A pixel")
+
+
+@pytest.mark.parametrize("names", [["p1", "q0"], ["p1", "p01"], ["p1x1", "p1x0"], ["p2", "q"]])
+def test_columns_of_other_names_are_taken_as_they_stand(names: list[str], tmp_path: Path) -> None:
+    data = digits(30)
+    header = [*names, *(f"p{index}" for index in range(2, 64))]
+    plain = read_files(tmp_path, {"a.csv": table(data)}).done.version
+    assert read_files(tmp_path, {"a.csv": table(data, header=header)}).done.version == plain
+
+
+def test_a_first_label_that_is_called_like_a_header_is_a_row(tmp_path: Path) -> None:
+    data = digits(30)
+    reading = read_files(tmp_path, {"a.csv": table(data, names=["y", "n", "class"])})
+    assert len(reading.both[0]) == 30
+    assert reading.done.classes == ["class", "n", "y"]
+
+
+def test_a_label_that_is_not_utf8_is_named_by_its_row(tmp_path: Path) -> None:
+    data = digits(30)
+    for header in (None, pixel_names(data)):
+        content = table(data, names=["owl", "cat", "dog"], header=header)
+        content = b"\n" + content.replace(b"dog", "chien carré".encode("latin-1"))
+        assert refusal(tmp_path, {"a.csv": content}) == (
+            f"a.csv, row 3, column {'label' if header else 1}: A table must be text in UTF-8: "
+            "save it as UTF-8. Received: b'chien carr\\xe9'."
+        )
+
+
 @pytest.mark.parametrize("blank", [b"\n", b"\r\n\r\n", b"\xef\xbb\xbf\n  \n"])
 @pytest.mark.parametrize("named", [False, True])
 def test_blank_lines_before_the_first_do_not_matter(
@@ -246,6 +290,10 @@ def test_rows_of_another_length_are_named(tmp_path: Path) -> None:
     longer = table(digits(30), change=lambda rows: rows[9].append(1))
     words = refusal(tmp_path, {"a.csv": longer})
     assert words == "a.csv, row 10: Every row must have 65 columns as the first line. Received: 66."
+    header = pixel_names(digits(30))
+    named = table(digits(30), header=header, change=lambda rows: rows[9].append(1))
+    blanks = b"\n" + b"\n \n".join(named.split(b"\n", 3))
+    assert refusal(tmp_path, {"a.csv": blanks}).startswith("a.csv, row 10: Every row must have 65")
     shorter = table(digits(30), change=lambda rows: rows[9].pop())
     assert refusal(tmp_path, {"a.csv": shorter}).startswith("a.csv, row 10, column 65: A pixel")
 
@@ -259,7 +307,9 @@ def test_rows_of_another_length_are_named(tmp_path: Path) -> None:
         (b"1,2,3\n4,5,6\n", "must make an image"),
         (b"\xff\xfe1\x002\x00", "must be a CSV"),
         (b"\xe9t\xe9,1,2\n", "must be text in UTF-8"),
-        (b'"never closed,1,2\n', "must make an image"),
+        (b'"never closed,1,2\n', "must be separated by comma, semicolon or tab"),
+        (b"5 0 0 12\n3 1 0 7\n", "comma, semicolon or tab. Received: 5 0 0 12"),
+        (b"\n<!DOCTYPE html>\n<html>\n", "this is a page, as servers send to those who must sign"),
     ],
 )
 def test_what_is_no_table_of_images_is_refused(content: bytes, words: str, tmp_path: Path) -> None:
@@ -311,7 +361,13 @@ def test_the_parts_of_two_files_must_be_clear(tmp_path: Path) -> None:
     assert (both.done.train_images, both.done.test_images) == (30, 12)
     assert "what is for training" in refusal(tmp_path, files, parts={"b.csv": "test"})
     alone = refusal(tmp_path, {"test.csv": files["a.csv"]})
-    assert alone == "test.csv: There must be images to train on. Received: test images alone."
+    assert alone == (
+        "test.csv: There must be images to train on. A name with `test` in it makes them test "
+        "images, unless you say as you send the file that it is for training. "
+        "Received: test images alone."
+    )
+    said = read_files(tmp_path, {"test.csv": files["a.csv"]}, parts={"test.csv": "train"})
+    assert len(said.both[0]) == 30
     joined = read_files(tmp_path, files)
     assert joined.done.train_images + joined.done.test_images == 42
 
