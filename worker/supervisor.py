@@ -21,7 +21,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from shared import jobs, protocol, recording
+from shared import protocol, recording
 from shared.artifacts import ArtifactStore
 from shared.database import Database
 from shared.datasets.cache import DatasetCache
@@ -38,6 +38,7 @@ from worker.recorder import Recorder
 from worker.standby import Standby
 from worker.trainer_process import TrainerProcess, describe_exit
 from worker.uploader import Uploader
+from worker.verdicts import Verdict, Verdicts
 
 _TICK_SECONDS = 0.2
 # Of the grace time, what the trainer may take to save; the rest is for storing and recording.
@@ -46,10 +47,6 @@ _RECORD_SECONDS = 2.0
 _LOG_UPLOAD_SECONDS = 5.0
 # What a cancelled job still publishes (the end of its log) must not delay the cancel.
 _CANCEL_PATIENCE_SECONDS = 1.0
-_SUGGESTION = (
-    "Read the end of the log. A process killed by signal 9 often means that the machine ran out of "
-    "memory: try a smaller batch or model."
-)
 
 log = logging.getLogger(__name__)
 
@@ -70,19 +67,6 @@ class Yard:
         return DatasetCache(
             settings.dataset_cache_dir, self.store, most_bytes=settings.dataset_cache_bytes
         )
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How an attempt ended.
-
-    Attributes:
-        word: for the log.
-        record: writes it to SQL; None if the lease is lost and nothing may be written.
-    """
-
-    word: str
-    record: Callable[[Session], None] | None
 
 
 class Supervisor:
@@ -106,6 +90,7 @@ class Supervisor:
     ) -> None:
         self._yard = yard
         self._lease = lease
+        self._verdicts = Verdicts(lease)
         self._standby = standby
         self._drain = drain
         self._gpus = gpus
@@ -159,12 +144,12 @@ class Supervisor:
             trainer = self._standby.take()
         except InvalidInput as error:  # the data set has been deleted meanwhile
             self._prepared = True
-            return self._failed("data", str(error), "Choose a data set that there is.")
+            return self._verdicts.failed("data", str(error), "Choose a data set that there is.")
         except StoreUnavailable as error:
-            return Verdict("given back", self._give_back(f"It could not be prepared: {error}."))
+            return self._verdicts.given_back(f"It could not be prepared: {error}.")
         except Exception as error:  # whatever it is, the job must not stay without an owner
             log.exception("Job %d cannot be started.", self._lease.job_id)
-            return self._crashed(
+            return self._verdicts.crashed(
                 f"Worker {self._yard.settings.worker_name} could not prepare the job: {error}",
                 "Look at that worker's log, disk and artifact store; then retry.",
             )
@@ -201,12 +186,12 @@ class Supervisor:
                 event = trainer.events.get(timeout=_TICK_SECONDS)
             except queue.Empty:
                 if time.monotonic() > stalls_at:
-                    return self._stalled(stall_seconds)
+                    return self._verdicts.stalled(stall_seconds)
                 continue
             stalls_at = time.monotonic() + stall_seconds
             if event is None:
                 self._prepared = heard
-                return self._crashed(describe_exit(trainer.wait(1.0)))
+                return self._verdicts.crashed(describe_exit(trainer.wait(1.0)))
             heard = True
             if isinstance(event, protocol.Stopped):
                 where = f"saved at epoch {event.epoch}, step {event.step}"
@@ -216,11 +201,11 @@ class Supervisor:
 
     def _requested(self, heartbeat: Heartbeat) -> Verdict | None:
         if heartbeat.lost.is_set():
-            return Verdict("lost its lease", None)
+            return self._verdicts.lost()
         if heartbeat.cancelled.is_set():
-            return Verdict("cancelled", self._cancel())
+            return self._verdicts.cancelled()
         if self._recorder.error is not None:
-            return self._crashed(f"A record could not be written: {self._recorder.error}")
+            return self._verdicts.not_recorded(self._recorder.error)
         return None
 
     def _handle(self, event: protocol.Event) -> Verdict | None:
@@ -240,12 +225,11 @@ class Supervisor:
             case protocol.Checkpoint() | protocol.Artifact():
                 self._uploader.put(event)
             case protocol.Finished():
-                return self._succeeded(event)
+                return self._verdicts.succeeded(event)
             case protocol.Failed(kind="internal"):  # not the job's own doing, as far as one knows
-                return self._crashed(event.evidence, event.suggestion)
+                return self._verdicts.crashed(event.evidence, event.suggestion)
             case protocol.Failed():
-                failure = event.model_dump(exclude={"event"})
-                return Verdict("failed", lambda s: jobs.fail(s, self._lease, failure=failure))
+                return self._verdicts.failed(event.kind, event.evidence, event.suggestion)
             case protocol.Ready() | protocol.Stopped():
                 pass
         return None
@@ -272,69 +256,49 @@ class Supervisor:
     def _write_gauges(self, session: Session, points: list[Point]) -> None:
         self._averager.span_seconds = recording.gauges(session, self._lease, points)
 
-    # --- verdicts -------------------------------------------------------------------------------
-
-    def _succeeded(self, event: protocol.Finished) -> Verdict:
-        result = event.model_dump(mode="json", exclude={"event"})
-        return Verdict(
-            "succeeded",
-            lambda s: jobs.succeed(s, self._lease, result=result, detail=event.detail),
-        )
-
     def _stopped(self, where: str, *, paused: bool) -> Verdict:
         if paused:
-            detail = f"Stopped on request; {where}."
-            return Verdict("paused", lambda s: jobs.pause(s, self._lease, detail=detail))
-        return Verdict("given back", self._give_back(f"The worker stopped; {where}."))
-
-    def _give_back(self, detail: str) -> Callable[[Session], None]:
-        return lambda s: jobs.give_back(s, self._lease, detail=detail)
-
-    def _failed(self, kind: str, evidence: str, suggestion: str) -> Verdict:
-        failure = {"kind": kind, "evidence": evidence, "suggestion": suggestion}
-        return Verdict("failed", lambda s: jobs.fail(s, self._lease, failure=failure))
-
-    def _cancel(self) -> Callable[[Session], None]:
-        return lambda s: jobs.cancel(s, self._lease)
-
-    def _stalled(self, seconds: float) -> Verdict:
-        return self._crashed(
-            f"The trainer has reported nothing for {seconds:g} s.",
-            "It hangs: read the end of the log. If it only needs more time, whoever runs the "
-            "worker can raise TRAINYARD_STALL_SECONDS.",
-        )
-
-    def _crashed(self, evidence: str, suggestion: str = _SUGGESTION) -> Verdict:
-        return Verdict("crashed", self._crash(evidence, suggestion))
-
-    def _crash(self, evidence: str, suggestion: str) -> Callable[[Session], None]:
-        failure = {"kind": "internal", "evidence": evidence, "suggestion": suggestion}
-        return lambda s: jobs.crash(s, self._lease, failure=failure)
+            return self._verdicts.paused(where)
+        return self._verdicts.given_back(f"The worker stopped; {where}.")
 
     # --- after the verdict ----------------------------------------------------------------------
 
     def _conclude(self, verdict: Verdict, heartbeat: Heartbeat) -> None:
-        """Publish what is left, then write the verdict, as long as the lease holds."""
+        """Publish and record what is left, then write the verdict, as long as the lease holds."""
         log.info("Job %d, attempt %d: %s.", self._lease.job_id, self._lease.attempt, verdict.word)
-        record = verdict.record
-        if record is None:
+        if verdict.record is None:
             return
         self._publish_log(at_once=True)
-        published = self._wait(
-            self._uploader.close, heartbeat, lambda: self._publishing_patience(heartbeat)
+        published = self._wait(self._uploader.close, heartbeat, lambda: self._patience(heartbeat))
+        recorded = self._wait(
+            self._recorder.close, heartbeat, lambda: self._patience(heartbeat, _RECORD_SECONDS)
         )
         if verdict.word == "succeeded":
-            if not published and heartbeat.cancelled.is_set():
-                record = self._cancel()
-            elif not published:
-                record = self._give_back("The worker stopped before the results were stored.")
-            elif self._uploader.failed is not None:
-                record = self._crash(
-                    self._uploader.failed, "Look at the artifact store: its space and its access."
-                )
-        if self._recorder.error is not None:  # it writes nothing more, the verdict either
-            self._recorder = Recorder(self._yard.database, heartbeat.lost.set)
-        self._recorder.put(record)
+            verdict = self._accepted(verdict, heartbeat, complete=published and recorded)
+        self._write(verdict, heartbeat)
+        if self._recorder.error is not None:  # what SQL refuses must not leave the job without end
+            self._write(self._verdicts.not_recorded(self._recorder.error), heartbeat)
+
+    def _accepted(self, verdict: Verdict, heartbeat: Heartbeat, *, complete: bool) -> Verdict:
+        """Return `succeeded`, unless something of the result did not arrive."""
+        if not complete and heartbeat.cancelled.is_set():
+            return self._verdicts.cancelled()
+        if not complete:
+            return self._verdicts.given_back("The worker stopped before the results were stored.")
+        if self._uploader.failed is not None:
+            return self._verdicts.not_stored(self._uploader.failed)
+        if self._recorder.error is not None:
+            return self._verdicts.not_recorded(self._recorder.error)
+        return verdict
+
+    def _write(self, verdict: Verdict, heartbeat: Heartbeat) -> None:
+        """Write a verdict through a recorder of its own: the old one may write nothing more."""
+        assert verdict.record is not None
+        self._recorder.abandon()
+        if heartbeat.lost.is_set():
+            return
+        self._recorder = Recorder(self._yard.database, heartbeat.lost.set)
+        self._recorder.put(verdict.record)
         self._wait(self._recorder.close, heartbeat, lambda: self._grace_left(_RECORD_SECONDS))
 
     def _wait(
@@ -356,10 +320,10 @@ class Supervisor:
                 break
         return closed
 
-    def _publishing_patience(self, heartbeat: Heartbeat) -> float | None:
+    def _patience(self, heartbeat: Heartbeat, least_seconds: float = 0.0) -> float | None:
         if heartbeat.cancelled.is_set():
             return _CANCEL_PATIENCE_SECONDS
-        return self._grace_left()
+        return self._grace_left(least_seconds)
 
     def _grace_left(self, least_seconds: float = 0.0) -> float | None:
         """Return what is left of the grace time; None if the worker does not stop."""

@@ -183,6 +183,33 @@ def slow_store(switch: str) -> None:
     _replace(ArtifactStore, "put", put)
 
 
+def late_refusal(switch: str) -> None:
+    """Let SQL refuse an artifact's row for good, but only once the file `switch` has gone."""
+    real = recording.artifact
+
+    def row(session: Session, lease: Lease, event: Any, path: str) -> None:
+        if Path(switch).exists() and not path.endswith((".npz", ".txt")):
+            print("SQL hesitates.", flush=True)
+            wait_until(lambda: not Path(switch).exists(), 60, what="SQL refuses")
+            raise ValueError("refused")
+        real(session, lease, event, path)
+
+    _replace(recording, "artifact", row)
+
+
+def refused_success(switch: str) -> None:
+    """Let SQL refuse for good that a job has succeeded, while the file `switch` exists."""
+    real = jobs.succeed
+
+    def succeed(session: Session, lease: Lease, *, result: dict[str, Any], detail: str) -> None:
+        if Path(switch).exists():
+            Path(switch).unlink()
+            raise ValueError("refused")
+        real(session, lease, result=result, detail=detail)
+
+    _replace(jobs, "succeed", succeed)
+
+
 def full_log(_: str) -> None:
     """Let there be no space left for logs."""
     _replace(supervisor, "JobLog", lambda _path: JobLog(Path("/dev/full")))
@@ -198,6 +225,8 @@ FAULTS: dict[str, Callable[[str], None]] = {
         die_publishing,
         full_log,
         full_store,
+        late_refusal,
+        refused_success,
         silent_store,
         slow_store,
         stop_in_claim,
