@@ -55,7 +55,7 @@ class Behaviour(enum.IntEnum):
     EXITS = 4  # ends with exit code 3 and no result
     DEAF = 5  # ignores `stop`
     SEGFAULTS = 6  # in the first epoch, every time
-    RUNS_OUT_OF_MEMORY = 7  # an exception that nobody handles
+    RUNS_OUT_OF_MEMORY = 7  # reports that there is no more
     LEAVES = 8  # ends with exit code 0 and no result
     HANGS = 9  # reports its first step and nothing more, the first time
     HOLDS_CHECKPOINT = 10  # writes half of its first checkpoint, and no more
@@ -138,7 +138,8 @@ class FakeTrainer:
             case Behaviour.SEGFAULTS:
                 ctypes.string_at(0)
             case Behaviour.RUNS_OUT_OF_MEMORY:
-                raise MemoryError("Nothing left.")
+                say(Failed(kind="out_of_memory", evidence="MemoryError", suggestion="Less."))
+                os._exit(1)
             case Behaviour.HANGS if not self.has_hung():
                 wait_for_ever()
             case Behaviour.SHOUTS:

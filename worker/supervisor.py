@@ -11,6 +11,7 @@ import logging
 import math
 import queue
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ from worker.gauges import Averager, Gauges
 from worker.heartbeat import Heartbeat
 from worker.inputs import gather
 from worker.job_log import JobLog
+from worker.machine_memory import MemoryWatch
 from worker.recorder import Recorder
 from worker.standby import Standby
 from worker.trainer_process import TrainerProcess, describe_exit
@@ -167,6 +169,7 @@ class Supervisor:
     def _follow(self, trainer: TrainerProcess, heartbeat: Heartbeat) -> Verdict:
         """Handle the trainer's events and everybody's requests until one of them decides."""
         heard = False
+        memory = MemoryWatch()
         give_up_at: float | None = None
         stall_seconds = self._yard.settings.stall_seconds
         stalls_at = time.monotonic() + stall_seconds
@@ -182,6 +185,7 @@ class Supervisor:
             if give_up_at is not None and time.monotonic() > give_up_at:
                 return self._stopped("there was no time for a checkpoint", paused=pausing)
             self._publish_log()
+            memory.look()
             try:
                 event = trainer.events.get(timeout=_TICK_SECONDS)
             except queue.Empty:
@@ -190,8 +194,7 @@ class Supervisor:
                 continue
             stalls_at = time.monotonic() + stall_seconds
             if event is None:
-                self._prepared = heard
-                return self._verdicts.crashed(describe_exit(trainer.wait(1.0)))
+                return self._ended(trainer.wait(1.0), memory, heard=heard)
             heard = True
             if isinstance(event, protocol.Stopped):
                 where = f"saved at epoch {event.epoch}, step {event.step}"
@@ -207,6 +210,14 @@ class Supervisor:
         if self._recorder.error is not None:
             return self._verdicts.not_recorded(self._recorder.error)
         return None
+
+    def _ended(self, code: int | None, memory: MemoryWatch, *, heard: bool) -> Verdict:
+        """Judge a trainer that ended by itself, and without a result."""
+        how = describe_exit(code)
+        if code == -signal.SIGKILL and (evidence := memory.evidence()) is not None:
+            return self._verdicts.killed_for_memory(f"{how} {evidence}")
+        self._prepared = heard
+        return self._verdicts.crashed(how)
 
     def _handle(self, event: protocol.Event) -> Verdict | None:
         match event:

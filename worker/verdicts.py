@@ -17,6 +17,10 @@ _READ_THE_LOG = (
     "Read the end of the log. A process killed by signal 9 often means that the machine ran out of "
     "memory: try a smaller batch or model."
 )
+_TAKE_LESS_MEMORY = (
+    "Halve the batch size, or choose a smaller model; a pre-flight finds the largest batch that "
+    "fits. If other jobs ran beside it, fewer slots leave more for each."
+)
 _LOOK_AT_THE_STORE = "Look at the artifact store: its space and its access."
 _LOOK_AT_SQL = "Look at the database and at that worker's log; then retry."
 
@@ -78,6 +82,10 @@ class Verdicts:
         """Something broke that another attempt may be spared."""
         failure = {"kind": "internal", "evidence": evidence, "suggestion": suggestion}
         return Verdict("crashed", lambda s: jobs.crash(s, self.lease, failure=failure))
+
+    def killed_for_memory(self, evidence: str) -> Verdict:
+        """The machine has less memory than the job takes: the same again would end the same."""
+        return self.failed("out_of_memory", evidence, _TAKE_LESS_MEMORY)
 
     def stalled(self, seconds: float) -> Verdict:
         """The trainer hangs."""

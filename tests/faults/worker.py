@@ -28,7 +28,7 @@ from shared.jobs import Lease, Slot
 from shared.settings import Settings
 from tests import fake_worker
 from tests.waiting import wait_until
-from worker import celery_app, supervisor
+from worker import celery_app, machine_memory, supervisor
 from worker.job_log import JobLog
 from worker.uploader import Uploader
 from worker.watchdog import Watchdog
@@ -40,7 +40,7 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _replace(owner: Any, name: str, new: Callable[..., Any]) -> None:
+def _replace(owner: Any, name: str, new: Any) -> None:
     mock.patch.object(owner, name, new).start()
 
 
@@ -210,6 +210,13 @@ def refused_success(switch: str) -> None:
     _replace(jobs, "succeed", succeed)
 
 
+def control_group(folder: str) -> None:
+    """Let the worker find its control group, of version 2, in `folder`."""
+    (Path(folder) / "own").write_text("0::/\n")
+    _replace(machine_memory, "_OWN_GROUPS", Path(folder) / "own")
+    _replace(machine_memory, "_MOUNT", Path(folder))
+
+
 def full_log(_: str) -> None:
     """Let there be no space left for logs."""
     _replace(supervisor, "JobLog", lambda _path: JobLog(Path("/dev/full")))
@@ -220,6 +227,7 @@ FAULTS: dict[str, Callable[[str], None]] = {
     for function in (
         absent_store,
         clock_off,
+        control_group,
         deaf_consumer,
         die_before_claim,
         die_publishing,
