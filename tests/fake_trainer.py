@@ -62,6 +62,7 @@ class Behaviour(enum.IntEnum):
     HOLDS_FINISH = 11  # has trained all epochs, and writes artifacts for ever
     DIES_SAVING = 12  # kills itself with half of its second checkpoint written, unless resumed
     SHOUTS = 13  # prints more than a pipe holds, each epoch
+    BREAKS = 14  # reports before it has begun that something here is broken
 
 
 def gate_folder() -> Path | None:
@@ -95,6 +96,9 @@ class FakeTrainer:
 
     def main(self) -> None:
         """Train all epochs, or until told otherwise."""
+        if self.behaviour is Behaviour.BREAKS:
+            say(Failed(kind="internal", evidence="No CUDA device.", suggestion="Look at it."))
+            os._exit(1)
         resumed = self.restore()
         first = len(self.history) + 1
         self.say_started(first, resumed)
@@ -152,7 +156,9 @@ class FakeTrainer:
         """Wait until the test opens the gate; serve `stop` meanwhile."""
         ends_at = time.monotonic() + self.epoch_seconds
         while True:
-            if not self.commands.empty() and self.behaviour is not Behaviour.DEAF:
+            if self.behaviour is Behaviour.DEAF and not self.commands.empty():
+                print("not heard", self.commands.get(), file=sys.stderr, flush=True)
+            elif not self.commands.empty():
                 self.save(number)
                 say(Stopped(epoch=number, step=0))
                 os._exit(0)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from shared import jobs, protocol
 from shared.jobs import Lease
+from worker.drain import StopOrder
 
 _READ_THE_LOG = (
     "Read the end of the log. A process killed by signal 9 often means that the machine ran out of "
@@ -44,9 +46,11 @@ class Verdicts:
 
     Attributes:
         lease: the attempt's.
+        progress: returns the newest progress of its trainer.
     """
 
     lease: Lease
+    progress: Callable[[], dict[str, Any] | None]
 
     def lost(self) -> Verdict:
         """Somebody else owns the job now."""
@@ -66,12 +70,29 @@ class Verdicts:
 
     def paused(self, where: str) -> Verdict:
         """The job rests, as somebody asked; `where` says what was saved."""
-        detail = f"Stopped on request; {where}."
-        return Verdict("paused", lambda s: jobs.pause(s, self.lease, detail=detail))
+        detail, reached = f"Stopped on request; {where}.", self._reached()
+        return Verdict(
+            "paused", lambda s: jobs.pause(s, self.lease, detail=detail, reached=reached)
+        )
 
     def given_back(self, detail: str) -> Verdict:
         """Another attempt goes on; nobody is to blame."""
-        return Verdict("given back", lambda s: jobs.give_back(s, self.lease, detail=detail))
+        reached = self._reached()
+        return Verdict(
+            "given back", lambda s: jobs.give_back(s, self.lease, detail=detail, reached=reached)
+        )
+
+    def stopped(self, order: StopOrder | None, where: str) -> Verdict:
+        """The trainer has ended as ordered, or its time is over.
+
+        What it was ordered for counts, though it may have been taken back meanwhile: the job then
+        goes back into the queue.
+        """
+        if order is None:
+            return self.given_back(f"Somebody else stopped the trainer; {where}.")
+        return (
+            self.paused(where) if order.pause else self.given_back(f"The worker stopped; {where}.")
+        )
 
     def failed(self, kind: str, evidence: str, suggestion: str) -> Verdict:
         """The job cannot go on, for a reason of its own."""
@@ -102,3 +123,7 @@ class Verdicts:
     def not_recorded(self, error: Exception) -> Verdict:
         """SQL refused a record for good."""
         return self.crashed(f"A record could not be written: {error}", _LOOK_AT_SQL)
+
+    def _reached(self) -> tuple[int, int] | None:
+        progress = self.progress()
+        return (progress["epoch"], progress["step"]) if progress else None

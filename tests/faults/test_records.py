@@ -1,4 +1,4 @@
-"""Fault 12 again: SQL is there, and refuses a record for good when the job is nearly over."""
+"""Fault 12 again: SQL is away when a job is prepared, or refuses a record when it ends."""
 
 from __future__ import annotations
 
@@ -36,4 +36,20 @@ def test_a_job_whose_verdict_is_refused_is_tried_again_at_once(yard: Yard) -> No
         yard.wait(job_id, Status.SUCCEEDED)
     outcomes = [attempt.outcome for attempt in yard.attempts(job_id)]
     assert outcomes == [Outcome.FAILED, Outcome.SUCCEEDED]
+    check_history(yard.database, yard.store)
+
+
+def test_a_job_is_handed_back_uncounted_when_sql_is_away_while_it_is_prepared(yard: Yard) -> None:
+    switch = yard.folder / "away"
+    switch.touch()
+    job_id = yard.submit(epochs=1)
+    yard.open_gate(1)
+    with yard.worker(fault=f"blind_preparation:{switch}"):
+        yard.wait_log("w1", "attempt 1: given back")
+        switch.unlink()
+        job = yard.wait(job_id, Status.SUCCEEDED)
+    first = yard.attempts(job_id)[0]
+    assert first.outcome is Outcome.PREEMPTED
+    assert first.detail == "It could not be prepared: SQL was away."
+    assert job.crashes == 0
     check_history(yard.database, yard.store)

@@ -75,6 +75,16 @@ def test_a_job_that_reports_that_it_is_out_of_memory_is_not_tried_again(yard: Ya
     check_history(yard.database, yard.store)
 
 
+def test_a_machine_on_which_no_job_can_begin_leaves_the_queue_to_others(yard: Yard) -> None:
+    job_id = yard.submit(Behaviour.BREAKS)
+    with yard.worker():
+        yard.wait_log("w1", "Slot 0 rests for")
+        yard.cancel(job_id)
+        yard.run_another()
+    assert yard.attempts(job_id)[0].outcome is Outcome.FAILED
+    check_history(yard.database, yard.store)
+
+
 def test_a_trainer_that_hangs_is_ended_and_its_job_tried_again(yard: Yard) -> None:
     job_id = yard.submit(Behaviour.HANGS)
     yard.open_gate(1, 2, 3)

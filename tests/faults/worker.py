@@ -19,16 +19,18 @@ from unittest import mock
 
 from celery import Celery
 from kombu.transport.redis import Channel
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from shared import jobs, queue, recording
 from shared.artifacts import ArtifactStore
-from shared.errors import StoreUnavailable
+from shared.errors import StoreRefused, StoreUnavailable
 from shared.jobs import Lease, Slot
+from shared.protocol import Run
 from shared.settings import Settings
 from tests import fake_worker
 from tests.waiting import wait_until
-from worker import celery_app, machine_memory, supervisor
+from worker import celery_app, inputs, machine_memory, supervisor
 from worker.job_log import JobLog
 from worker.uploader import Uploader
 from worker.watchdog import Watchdog
@@ -210,6 +212,43 @@ def refused_success(switch: str) -> None:
     _replace(jobs, "succeed", succeed)
 
 
+def slow_preparation(switch: str) -> None:
+    """Let the preparing of a job take for ever while the file `switch` exists."""
+    real = inputs.gather
+
+    def gather(*args: Any, **options: Any) -> Run:
+        if Path(switch).exists():
+            print("The preparing takes long.", flush=True)
+        wait_until(lambda: not Path(switch).exists(), 60, what="the job can be prepared")
+        return real(*args, **options)
+
+    _replace(supervisor, "gather", gather)
+
+
+def blind_preparation(switch: str) -> None:
+    """Let SQL be away just when a job is prepared, while the file `switch` exists."""
+    real = inputs.gather
+
+    def gather(*args: Any, **options: Any) -> Run:
+        if Path(switch).exists():
+            raise OperationalError("SELECT", {}, ConnectionError("The server is gone."))
+        return real(*args, **options)
+
+    _replace(supervisor, "gather", gather)
+
+
+def refusing_store(switch: str) -> None:
+    """Let the artifact store permit nobody to read while the file `switch` exists."""
+    real = ArtifactStore.get
+
+    def get(store: ArtifactStore, path: str, local: Path) -> None:
+        if Path(switch).exists():
+            raise StoreRefused("The artifact store cannot be used: Access Denied")
+        real(store, path, local)
+
+    _replace(ArtifactStore, "get", get)
+
+
 def control_group(folder: str) -> None:
     """Let the worker find its control group, of version 2, in `folder`."""
     (Path(folder) / "own").write_text("0::/\n")
@@ -226,6 +265,7 @@ FAULTS: dict[str, Callable[[str], None]] = {
     function.__name__: function
     for function in (
         absent_store,
+        blind_preparation,
         clock_off,
         control_group,
         deaf_consumer,
@@ -235,7 +275,9 @@ FAULTS: dict[str, Callable[[str], None]] = {
         full_store,
         late_refusal,
         refused_success,
+        refusing_store,
         silent_store,
+        slow_preparation,
         slow_store,
         stop_in_claim,
         visibility_timeout,
