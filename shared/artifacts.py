@@ -21,6 +21,7 @@ from shared.errors import (
     InvalidInput,
     NotFound,
     StorageFull,
+    StoreRefused,
     StoreUnavailable,
     TrainyardError,
 )
@@ -78,8 +79,9 @@ class ArtifactStore:
         except Exception as error:
             if isinstance(error, OSError) and (self._local or error.errno in _NO_ROOM):
                 raise
+            kind = StoreRefused if isinstance(error, PermissionError) else StoreUnavailable
             what = str(error) or type(error).__name__
-            raise StoreUnavailable(f"The artifact store cannot be used: {what}") from error
+            raise kind(f"The artifact store cannot be used: {what}") from error
 
     def make(self) -> None:
         """Make the root, a folder or bucket, if it is missing."""
@@ -118,6 +120,8 @@ class ArtifactStore:
                 self._fs.get_file(self._url(path), str(partial))
             partial.replace(local)
         except FileNotFoundError as error:
+            if self._local and not Path(self._root).is_dir():  # not mounted
+                raise StoreUnavailable(f"There is no folder {self._root}.") from error
             raise NotFound(f"There is no file {path!r} in the artifact store.") from error
         finally:
             partial.unlink(missing_ok=True)

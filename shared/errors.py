@@ -7,6 +7,7 @@ TrainyardError
 +-- LeaseLost          this attempt no longer owns its job and must stop
 +-- QueueUnavailable   Redis cannot be reached
 +-- StoreUnavailable   the artifact store cannot be reached
+|   +-- StoreRefused   it answers, and does not permit what is asked
 +-- StorageFull        there is no room for a file
 +-- ConfigurationError a setting is missing or cannot be used
 """
@@ -75,6 +76,10 @@ class QueueUnavailable(TrainyardError):
 
 class StoreUnavailable(TrainyardError):
     """The artifact store does not answer, or refuses what is asked."""
+
+
+class StoreRefused(StoreUnavailable):
+    """The artifact store does not permit what is asked; trying again will not help."""
 
 
 class StorageFull(TrainyardError):

@@ -55,13 +55,14 @@ class Behaviour(enum.IntEnum):
     EXITS = 4  # ends with exit code 3 and no result
     DEAF = 5  # ignores `stop`
     SEGFAULTS = 6  # in the first epoch, every time
-    RUNS_OUT_OF_MEMORY = 7  # an exception that nobody handles
+    RUNS_OUT_OF_MEMORY = 7  # reports that there is no more
     LEAVES = 8  # ends with exit code 0 and no result
     HANGS = 9  # reports its first step and nothing more, the first time
     HOLDS_CHECKPOINT = 10  # writes half of its first checkpoint, and no more
     HOLDS_FINISH = 11  # has trained all epochs, and writes artifacts for ever
     DIES_SAVING = 12  # kills itself with half of its second checkpoint written, unless resumed
     SHOUTS = 13  # prints more than a pipe holds, each epoch
+    BREAKS = 14  # reports before it has begun that something here is broken
 
 
 def gate_folder() -> Path | None:
@@ -95,6 +96,9 @@ class FakeTrainer:
 
     def main(self) -> None:
         """Train all epochs, or until told otherwise."""
+        if self.behaviour is Behaviour.BREAKS:
+            say(Failed(kind="internal", evidence="No CUDA device.", suggestion="Look at it."))
+            os._exit(1)
         resumed = self.restore()
         first = len(self.history) + 1
         self.say_started(first, resumed)
@@ -138,7 +142,8 @@ class FakeTrainer:
             case Behaviour.SEGFAULTS:
                 ctypes.string_at(0)
             case Behaviour.RUNS_OUT_OF_MEMORY:
-                raise MemoryError("Nothing left.")
+                say(Failed(kind="out_of_memory", evidence="MemoryError", suggestion="Less."))
+                os._exit(1)
             case Behaviour.HANGS if not self.has_hung():
                 wait_for_ever()
             case Behaviour.SHOUTS:
@@ -151,7 +156,9 @@ class FakeTrainer:
         """Wait until the test opens the gate; serve `stop` meanwhile."""
         ends_at = time.monotonic() + self.epoch_seconds
         while True:
-            if not self.commands.empty() and self.behaviour is not Behaviour.DEAF:
+            if self.behaviour is Behaviour.DEAF and not self.commands.empty():
+                print("not heard", self.commands.get(), file=sys.stderr, flush=True)
+            elif not self.commands.empty():
                 self.save(number)
                 say(Stopped(epoch=number, step=0))
                 os._exit(0)

@@ -94,6 +94,16 @@ class Yard:
         with self.database.write() as session:
             jobs.request_cancel(session, job_id)
 
+    def pause(self, job_id: int) -> None:
+        """Ask for the job to be paused."""
+        with self.database.write() as session:
+            jobs.request_pause(session, job_id)
+
+    def resume(self, job_id: int) -> None:
+        """Ask for the job to go on."""
+        with self.database.write() as session:
+            jobs.resume(session, job_id)
+
     def open_gate(self, *epochs: int) -> None:
         """Let the trainers finish these epochs."""
         for epoch in epochs:

@@ -28,6 +28,7 @@ from shared.models import Worker
 from shared.queue import Bell
 from shared.tickets import Ticket
 from worker.devices import Device, devices
+from worker.drain import Drain
 from worker.importer import Importer
 from worker.preflight import Pilot
 from worker.recorder import is_outage
@@ -74,7 +75,7 @@ class Host:
     ) -> None:
         settings = yard.settings
         self.yard = yard
-        self.drain = threading.Event()  # take no job, and hand back those that run
+        self.drain = Drain(settings.grace_seconds)  # take no job, and hand back those that run
         self._stopping = threading.Event()  # drain, and never take one again
         self._lock_file: IO[str] | None = None
         self._slots = [
@@ -254,6 +255,8 @@ class Host:
         else:
             log.info("The worker takes jobs again.")
             self.drain.clear()
+            if self._stopping.is_set():  # told to in between
+                self.drain.set()
             for state in self._slots:
                 state.standby.refill()
 

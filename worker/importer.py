@@ -14,12 +14,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import imports
 from shared.tickets import Ticket
+from worker.drain import Drain
 from worker.import_run import ImportRun
 from worker.recorder import is_outage
 from worker.supervisor import Yard
 
 _LOOK_SECONDS = 1.0
 _TIDY_SECONDS = 60.0
+# When supervisors have used the grace time up, handing an import back is one write.
+_LEAST_STOP_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +35,7 @@ class Importer:
         drain: set when the worker hands back what it does.
     """
 
-    def __init__(self, yard: Yard, drain: threading.Event) -> None:
+    def __init__(self, yard: Yard, drain: Drain) -> None:
         self._yard = yard
         self._drain = drain
         self._stopping = threading.Event()
@@ -47,7 +50,7 @@ class Importer:
         """Hand back what is under way, and end; the worker's drain is set."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(self._yard.settings.grace_seconds)
+            self._thread.join(self._drain.left(_LEAST_STOP_SECONDS))
 
     def _run(self) -> None:
         tidy_at = 0.0

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +16,13 @@ from shared.artifacts import ArtifactStore
 from shared.database import Database
 from shared.datasets.cache import DatasetCache
 from shared.datasets.layout import Description
-from shared.errors import NotFound
+from shared.errors import NotFound, StoreRefused
 from shared.jobs import Lease
 from shared.models import DatasetVersion
 from shared.protocol import Run
 from shared.spec import JobSpec
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +52,7 @@ def gather(
     Raises:
         InvalidInput: the data set is gone.
         StoreUnavailable: the artifact store does not answer.
+        OSError, StoreRefused: no checkpoint can be read, though there are some.
     """
     with database.read() as session:
         spec = JobSpec.model_validate(jobs.get(session, lease.job_id).spec)
@@ -58,6 +65,23 @@ def gather(
         work_dir=work_dir,
         checkpoints=_fetch_checkpoints(store, stored, work_dir / "resume"),
     )
+
+
+def in_background(work: Callable[[], Run]) -> Future[Run]:
+    """Do `work` in a thread of its own, which may be left alone at any time.
+
+    A store may be slow and a lock held by others; nobody who waits for the outcome must be deaf.
+    """
+    outcome: Future[Run] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is the waiting thread's to judge
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="preparation", daemon=True).start()
+    return outcome
 
 
 def fetch_dataset(version: DatasetVersion, cache: DatasetCache) -> Path:
@@ -83,23 +107,33 @@ def description_of(version: DatasetVersion) -> Description:
 
 
 def _fetch_checkpoints(store: ArtifactStore, stored: list[_Stored], folder: Path) -> list[Path]:
-    """Fetch the checkpoints, best first, leaving out what is missing or damaged.
+    """Fetch the checkpoints, best first, leaving out what is missing, damaged or cannot be read.
 
-    A store that is away is no reason to leave one out: the job would begin anew without it.
+    A store that is away is no reason to leave one out, nor is a full disk here: the job would
+    begin anew without it. So it would if none could be read at all.
     """
     fetched: list[Path] = []
+    unread: OSError | StoreRefused | None = None
+    if stored:
+        folder.mkdir(exist_ok=True)
     for checkpoint in stored:
-        folder.mkdir(parents=True, exist_ok=True)
         local = folder / Path(checkpoint.name).name
         try:
             store.get(checkpoint.path, local)
         except NotFound as error:
             log.warning("Checkpoint %s is gone: %s", checkpoint.name, error)
-            continue
-        if _sha256(local) != checkpoint.sha256:
-            log.warning("Checkpoint %s is damaged and is not used.", checkpoint.name)
-            continue
-        fetched.append(local)
+        except (OSError, StoreRefused) as error:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise
+            log.warning("Checkpoint %s cannot be read: %s", checkpoint.name, error)
+            unread = unread or error
+        else:
+            if _sha256(local) == checkpoint.sha256:
+                fetched.append(local)
+            else:
+                log.warning("Checkpoint %s is damaged and is not used.", checkpoint.name)
+    if unread is not None and not fetched:
+        raise unread
     return fetched
 
 

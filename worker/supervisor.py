@@ -11,45 +11,44 @@ import logging
 import math
 import queue
 import shutil
-import threading
+import signal
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import jobs, protocol, recording
+from shared import protocol, recording
 from shared.artifacts import ArtifactStore
 from shared.database import Database
 from shared.datasets.cache import DatasetCache
-from shared.errors import InvalidInput, StoreUnavailable
+from shared.errors import InvalidInput, StoreRefused, StoreUnavailable
 from shared.gauges import Point
 from shared.jobs import Lease
 from shared.live import Publisher
 from shared.settings import Settings
+from worker.drain import Drain, StopOrder
 from worker.gauges import Averager, Gauges
 from worker.heartbeat import Heartbeat
-from worker.inputs import gather
+from worker.inputs import gather, in_background
 from worker.job_log import JobLog
-from worker.recorder import Recorder
+from worker.machine_memory import MemoryWatch
+from worker.recorder import Recorder, is_outage
 from worker.standby import Standby
 from worker.trainer_process import TrainerProcess, describe_exit
 from worker.uploader import Uploader
+from worker.verdicts import Verdict, Verdicts
 
 _TICK_SECONDS = 0.2
-# Of the grace time, what the trainer may take to save; the rest is for storing and recording.
-_TRAINERS_SHARE = 0.7
 _RECORD_SECONDS = 2.0
 _LOG_UPLOAD_SECONDS = 5.0
 # What a cancelled job still publishes (the end of its log) must not delay the cancel.
 _CANCEL_PATIENCE_SECONDS = 1.0
-_SUGGESTION = (
-    "Read the end of the log. A process killed by signal 9 often means that the machine ran out of "
-    "memory: try a smaller batch or model."
-)
 
 log = logging.getLogger(__name__)
 
@@ -72,19 +71,6 @@ class Yard:
         )
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """How an attempt ended.
-
-    Attributes:
-        word: for the log.
-        record: writes it to SQL; None if the lease is lost and nothing may be written.
-    """
-
-    word: str
-    record: Callable[[Session], None] | None
-
-
 class Supervisor:
     """The supervision of one attempt.
 
@@ -101,20 +87,21 @@ class Supervisor:
         yard: Yard,
         lease: Lease,
         standby: Standby,
-        drain: threading.Event,
+        drain: Drain,
         gpus: Sequence[int] = (),
     ) -> None:
         self._yard = yard
         self._lease = lease
+        self._verdicts = Verdicts(lease, lambda: self._progress)
         self._standby = standby
         self._drain = drain
         self._gpus = gpus
         self._averager = Averager(lease.attempt, began=time.monotonic())
         self._progress: dict[str, Any] | None = None
+        self._started = False
         self._seen_first_step = False
         self._log_due = 0.0
         self._prepared = False
-        self._drained_at: float | None = None
         self._work_dir = (
             yard.settings.worker_work_dir / f"job-{lease.job_id}-{lease.attempt}-{lease.token[:8]}"
         )
@@ -124,7 +111,7 @@ class Supervisor:
         """Run the attempt to its end; whatever happens, the job is left in a defined state.
 
         Returns:
-            Whether a trainer could be given the job; if not, this machine may be the reason.
+            Whether the job could begin; if not, this machine may be the reason.
         """
         heartbeat = Heartbeat(
             self._yard.database, self._lease, self._yard.settings, lambda: self._progress
@@ -149,25 +136,15 @@ class Supervisor:
     def _verdict(self, heartbeat: Heartbeat) -> Verdict:
         try:
             self._work_dir.mkdir(parents=True)
-            assignment = gather(
-                self._yard.database,
-                self._yard.store,
-                self._lease,
-                work_dir=self._work_dir,
-                cache=self._yard.datasets,
-            )
+            gathering = in_background(self._gather)
+            while not wait([gathering], _TICK_SECONDS).done:
+                if (verdict := self._unwanted(heartbeat)) is not None:
+                    self._prepared = True
+                    return verdict
+            assignment = gathering.result()
             trainer = self._standby.take()
-        except InvalidInput as error:  # the data set has been deleted meanwhile
-            self._prepared = True
-            return self._failed("data", str(error), "Choose a data set that there is.")
-        except StoreUnavailable as error:
-            return Verdict("given back", self._give_back(f"It could not be prepared: {error}."))
-        except Exception as error:  # whatever it is, the job must not stay without an owner
-            log.exception("Job %d cannot be started.", self._lease.job_id)
-            return self._crashed(
-                f"Worker {self._yard.settings.worker_name} could not prepare the job: {error}",
-                "Look at that worker's log, disk and artifact store; then retry.",
-            )
+        except Exception as error:  # noqa: BLE001 - the job must not stay without an owner
+            return self._unprepared(error)
         self._prepared = True
         trainer.attach_log(self._log.write)
         try:
@@ -179,55 +156,93 @@ class Supervisor:
             if not self._drain.is_set():
                 self._standby.refill()
 
+    def _gather(self) -> protocol.Run:
+        return gather(
+            self._yard.database,
+            self._yard.store,
+            self._lease,
+            work_dir=self._work_dir,
+            cache=self._yard.datasets,
+        )
+
+    def _unwanted(self, heartbeat: Heartbeat) -> Verdict | None:
+        """See whether a job that is still being prepared shall not begin here now."""
+        if (verdict := self._requested(heartbeat)) is not None:
+            return verdict
+        where = "it had not begun yet"
+        if self._drain.is_set():
+            return self._verdicts.given_back(f"The worker stopped; {where}.")
+        return self._verdicts.paused(where) if heartbeat.paused.is_set() else None
+
+    def _unprepared(self, error: Exception) -> Verdict:
+        """Judge what kept a job from being prepared."""
+        if isinstance(error, InvalidInput):  # the data set has been deleted meanwhile
+            self._prepared = True
+            return self._verdicts.failed("data", str(error), "Choose a data set that there is.")
+        if isinstance(error, StoreUnavailable) and not isinstance(error, StoreRefused):
+            return self._verdicts.given_back(f"It could not be prepared: {error}.")
+        if isinstance(error, SQLAlchemyError) and is_outage(error):
+            return self._verdicts.given_back("It could not be prepared: SQL was away.")
+        log.error("Job %d cannot be started.", self._lease.job_id, exc_info=error)
+        return self._verdicts.crashed(
+            f"Worker {self._yard.settings.worker_name} could not prepare the job: {error}",
+            "Look at that worker's log, disk and artifact store; then retry.",
+        )
+
     def _follow(self, trainer: TrainerProcess, heartbeat: Heartbeat) -> Verdict:
         """Handle the trainer's events and everybody's requests until one of them decides."""
-        heard = False
-        give_up_at: float | None = None
+        memory = MemoryWatch()
+        order: StopOrder | None = None
         stall_seconds = self._yard.settings.stall_seconds
         stalls_at = time.monotonic() + stall_seconds
         while True:
             if (verdict := self._requested(heartbeat)) is not None:
                 return verdict
-            self._grace_left()  # counts from when the drain is first seen
-            pausing = heartbeat.paused.is_set() and not self._drain.is_set()
-            if (pausing or self._drain.is_set()) and give_up_at is None:
+            if order is None and (self._drain.is_set() or heartbeat.paused.is_set()):
                 trainer.send(protocol.Stop())
-                seconds = self._yard.settings.grace_seconds
-                give_up_at = time.monotonic() + seconds * (1 if pausing else _TRAINERS_SHARE)
-            if give_up_at is not None and time.monotonic() > give_up_at:
-                return self._stopped("there was no time for a checkpoint", paused=pausing)
+                order = StopOrder(pause=not self._drain.is_set(), given_at=time.monotonic())
+            if order is not None and order.is_overdue(self._drain, time.monotonic()):
+                return self._verdicts.stopped(order, "there was no time for a checkpoint")
             self._publish_log()
+            memory.look()
             try:
                 event = trainer.events.get(timeout=_TICK_SECONDS)
             except queue.Empty:
                 if time.monotonic() > stalls_at:
-                    return self._stalled(stall_seconds)
+                    return self._verdicts.stalled(stall_seconds)
                 continue
             stalls_at = time.monotonic() + stall_seconds
             if event is None:
-                self._prepared = heard
-                return self._crashed(describe_exit(trainer.wait(1.0)))
-            heard = True
+                return self._ended(trainer.wait(1.0), memory)
             if isinstance(event, protocol.Stopped):
                 where = f"saved at epoch {event.epoch}, step {event.step}"
-                return self._stopped(where, paused=pausing)
+                return self._verdicts.stopped(order, where)
             if (verdict := self._handle(event)) is not None:
                 return verdict
 
     def _requested(self, heartbeat: Heartbeat) -> Verdict | None:
         if heartbeat.lost.is_set():
-            return Verdict("lost its lease", None)
+            return self._verdicts.lost()
         if heartbeat.cancelled.is_set():
-            return Verdict("cancelled", self._cancel())
+            return self._verdicts.cancelled()
         if self._recorder.error is not None:
-            return self._crashed(f"A record could not be written: {self._recorder.error}")
+            return self._verdicts.not_recorded(self._recorder.error)
         return None
+
+    def _ended(self, code: int | None, memory: MemoryWatch) -> Verdict:
+        """Judge a trainer that ended by itself, and without a result."""
+        how = describe_exit(code)
+        if code == -signal.SIGKILL and (evidence := memory.evidence()) is not None:
+            return self._verdicts.killed_for_memory(f"{how} {evidence}")
+        self._prepared = self._started
+        return self._verdicts.crashed(how)
 
     def _handle(self, event: protocol.Event) -> Verdict | None:
         match event:
             case protocol.Progress():
                 self._take_progress(event)
             case protocol.Started():
+                self._started = True
                 self._recorder.put(
                     lambda s: recording.started(s, self._lease, event), then=self._changed
                 )
@@ -240,12 +255,12 @@ class Supervisor:
             case protocol.Checkpoint() | protocol.Artifact():
                 self._uploader.put(event)
             case protocol.Finished():
-                return self._succeeded(event)
+                return self._verdicts.succeeded(event)
             case protocol.Failed(kind="internal"):  # not the job's own doing, as far as one knows
-                return self._crashed(event.evidence, event.suggestion)
+                self._prepared = self._started  # a broken GPU must not go through the queue
+                return self._verdicts.crashed(event.evidence, event.suggestion)
             case protocol.Failed():
-                failure = event.model_dump(exclude={"event"})
-                return Verdict("failed", lambda s: jobs.fail(s, self._lease, failure=failure))
+                return self._verdicts.failed(event.kind, event.evidence, event.suggestion)
             case protocol.Ready() | protocol.Stopped():
                 pass
         return None
@@ -272,70 +287,45 @@ class Supervisor:
     def _write_gauges(self, session: Session, points: list[Point]) -> None:
         self._averager.span_seconds = recording.gauges(session, self._lease, points)
 
-    # --- verdicts -------------------------------------------------------------------------------
-
-    def _succeeded(self, event: protocol.Finished) -> Verdict:
-        result = event.model_dump(mode="json", exclude={"event"})
-        return Verdict(
-            "succeeded",
-            lambda s: jobs.succeed(s, self._lease, result=result, detail=event.detail),
-        )
-
-    def _stopped(self, where: str, *, paused: bool) -> Verdict:
-        if paused:
-            detail = f"Stopped on request; {where}."
-            return Verdict("paused", lambda s: jobs.pause(s, self._lease, detail=detail))
-        return Verdict("given back", self._give_back(f"The worker stopped; {where}."))
-
-    def _give_back(self, detail: str) -> Callable[[Session], None]:
-        return lambda s: jobs.give_back(s, self._lease, detail=detail)
-
-    def _failed(self, kind: str, evidence: str, suggestion: str) -> Verdict:
-        failure = {"kind": kind, "evidence": evidence, "suggestion": suggestion}
-        return Verdict("failed", lambda s: jobs.fail(s, self._lease, failure=failure))
-
-    def _cancel(self) -> Callable[[Session], None]:
-        return lambda s: jobs.cancel(s, self._lease)
-
-    def _stalled(self, seconds: float) -> Verdict:
-        return self._crashed(
-            f"The trainer has reported nothing for {seconds:g} s.",
-            "It hangs: read the end of the log. If it only needs more time, whoever runs the "
-            "worker can raise TRAINYARD_STALL_SECONDS.",
-        )
-
-    def _crashed(self, evidence: str, suggestion: str = _SUGGESTION) -> Verdict:
-        return Verdict("crashed", self._crash(evidence, suggestion))
-
-    def _crash(self, evidence: str, suggestion: str) -> Callable[[Session], None]:
-        failure = {"kind": "internal", "evidence": evidence, "suggestion": suggestion}
-        return lambda s: jobs.crash(s, self._lease, failure=failure)
-
     # --- after the verdict ----------------------------------------------------------------------
 
     def _conclude(self, verdict: Verdict, heartbeat: Heartbeat) -> None:
-        """Publish what is left, then write the verdict, as long as the lease holds."""
+        """Publish and record what is left, then write the verdict, as long as the lease holds."""
         log.info("Job %d, attempt %d: %s.", self._lease.job_id, self._lease.attempt, verdict.word)
-        record = verdict.record
-        if record is None:
+        if verdict.record is None:
             return
         self._publish_log(at_once=True)
-        published = self._wait(
-            self._uploader.close, heartbeat, lambda: self._publishing_patience(heartbeat)
+        published = self._wait(self._uploader.close, heartbeat, lambda: self._patience(heartbeat))
+        recorded = self._wait(
+            self._recorder.close, heartbeat, lambda: self._patience(heartbeat, _RECORD_SECONDS)
         )
         if verdict.word == "succeeded":
-            if not published and heartbeat.cancelled.is_set():
-                record = self._cancel()
-            elif not published:
-                record = self._give_back("The worker stopped before the results were stored.")
-            elif self._uploader.failed is not None:
-                record = self._crash(
-                    self._uploader.failed, "Look at the artifact store: its space and its access."
-                )
-        if self._recorder.error is not None:  # it writes nothing more, the verdict either
-            self._recorder = Recorder(self._yard.database, heartbeat.lost.set)
-        self._recorder.put(record)
-        self._wait(self._recorder.close, heartbeat, lambda: self._grace_left(_RECORD_SECONDS))
+            verdict = self._accepted(verdict, heartbeat, complete=published and recorded)
+        self._write(verdict, heartbeat)
+        if self._recorder.error is not None:  # what SQL refuses must not leave the job without end
+            self._write(self._verdicts.not_recorded(self._recorder.error), heartbeat)
+
+    def _accepted(self, verdict: Verdict, heartbeat: Heartbeat, *, complete: bool) -> Verdict:
+        """Return `succeeded`, unless something of the result did not arrive."""
+        if not complete and heartbeat.cancelled.is_set():
+            return self._verdicts.cancelled()
+        if not complete:
+            return self._verdicts.given_back("The worker stopped before the results were stored.")
+        if self._uploader.failed is not None:
+            return self._verdicts.not_stored(self._uploader.failed)
+        if self._recorder.error is not None:
+            return self._verdicts.not_recorded(self._recorder.error)
+        return verdict
+
+    def _write(self, verdict: Verdict, heartbeat: Heartbeat) -> None:
+        """Write a verdict through a recorder of its own: the old one may write nothing more."""
+        assert verdict.record is not None
+        self._recorder.abandon()
+        if heartbeat.lost.is_set():
+            return
+        self._recorder = Recorder(self._yard.database, heartbeat.lost.set)
+        self._recorder.put(verdict.record)
+        self._wait(self._recorder.close, heartbeat, lambda: self._drain.left(_RECORD_SECONDS))
 
     def _wait(
         self,
@@ -356,18 +346,10 @@ class Supervisor:
                 break
         return closed
 
-    def _publishing_patience(self, heartbeat: Heartbeat) -> float | None:
+    def _patience(self, heartbeat: Heartbeat, least_seconds: float = 0.0) -> float | None:
         if heartbeat.cancelled.is_set():
             return _CANCEL_PATIENCE_SECONDS
-        return self._grace_left()
-
-    def _grace_left(self, least_seconds: float = 0.0) -> float | None:
-        """Return what is left of the grace time; None if the worker does not stop."""
-        if not self._drain.is_set():
-            return None
-        self._drained_at = self._drained_at or time.monotonic()
-        left = self._drained_at + self._yard.settings.grace_seconds - time.monotonic()
-        return max(left, least_seconds)
+        return self._drain.left(least_seconds)
 
     # --- live -----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.database import utc_now
 from shared.errors import LeaseLost
+from shared.jobs.lost_work import count_lost_work
 from shared.jobs.transitions import add_event, get, rowcount, transition
 from shared.models import Attempt, Job, Outcome, Status
 
@@ -174,23 +175,41 @@ def cancel(session: Session, lease: Lease) -> None:
     _finish(session, lease, Status.CANCELLED, Outcome.CANCELLED, "Cancelled while it ran.")
 
 
-def pause(session: Session, lease: Lease, *, detail: str) -> None:
+def pause(
+    session: Session, lease: Lease, *, detail: str, reached: tuple[int, int] | None = None
+) -> None:
     """Let the job rest until somebody resumes it; back into the queue if nobody wants that now.
+
+    Args:
+        session: a writing session.
+        lease: the attempt's.
+        detail: what was saved, as a sentence.
+        reached: epoch and step that the trainer had reached; see `count_lost_work`.
 
     Raises:
         LeaseLost: the attempt has ended or belongs to somebody else.
     """
     end_attempt(session, lease, Outcome.PAUSED, detail)
+    count_lost_work(session, lease.job_id, lease.attempt, reached=reached)
     _leave_running(session, lease.job_id, "saved", detail, lease.attempt)
 
 
-def give_back(session: Session, lease: Lease, *, detail: str) -> None:
+def give_back(
+    session: Session, lease: Lease, *, detail: str, reached: tuple[int, int] | None = None
+) -> None:
     """Put the job back into the queue, its place kept, because the worker stops.
+
+    Args:
+        session: a writing session.
+        lease: the attempt's.
+        detail: why, as a sentence.
+        reached: epoch and step that the trainer had reached; see `count_lost_work`.
 
     Raises:
         LeaseLost: the attempt has ended or belongs to somebody else.
     """
     end_attempt(session, lease, Outcome.PREEMPTED, detail)
+    count_lost_work(session, lease.job_id, lease.attempt, reached=reached)
     _leave_running(session, lease.job_id, "preempted", detail, lease.attempt)
 
 

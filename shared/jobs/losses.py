@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from shared.database import utc_now
 from shared.jobs.attempts import Lease, count_crash, end_attempt, fail
-from shared.models import Artifact, Attempt, Job, Outcome
+from shared.jobs.lost_work import count_lost_work
+from shared.models import Attempt, Outcome
 
 
 def expire_leases(session: Session) -> list[Lease]:
@@ -43,10 +43,7 @@ def crash(session: Session, lease: Lease, *, failure: dict[str, Any]) -> None:
         LeaseLost: the attempt has ended or belongs to somebody else.
     """
     end_attempt(session, lease, Outcome.FAILED, failure["evidence"])
-    attempt = session.scalars(
-        sa.select(Attempt).where(Attempt.job_id == lease.job_id, Attempt.number == lease.attempt)
-    ).one()
-    _write_lost_seconds(session, lease, _unsaved_seconds(session, attempt))
+    count_lost_work(session, lease.job_id, lease.attempt)
     count_crash(session, lease.job_id, lease.attempt, "crashed", failure)
 
 
@@ -85,39 +82,12 @@ def _lose(session: Session, condition: sa.ColumnElement[bool], why: str) -> list
 
 
 def _lose_one(session: Session, attempt: Attempt, lease: Lease, why: str) -> None:
-    lost_seconds = _unsaved_seconds(session, attempt)
+    lost_seconds = count_lost_work(session, lease.job_id, lease.attempt)
     detail = f"{why}: worker {attempt.worker} was lost; about {lost_seconds:.0f} s to repeat."
     end_attempt(session, lease, Outcome.LOST, detail)
-    _write_lost_seconds(session, lease, lost_seconds)
     failure = {
         "kind": "lost",
         "evidence": detail,
         "suggestion": "Look at that worker's log and memory; then retry.",
     }
     count_crash(session, lease.job_id, lease.attempt, "lost", failure)
-
-
-def _unsaved_seconds(session: Session, attempt: Attempt) -> float:
-    """Return the seconds of work since the attempt's newest checkpoint."""
-    if attempt.first_step_at is None:
-        return 0.0
-    saved_at: datetime | None = session.scalar(
-        sa.select(sa.func.max(Artifact.created_at)).where(
-            Artifact.job_id == attempt.job_id,
-            Artifact.attempt == attempt.number,
-            Artifact.kind == "checkpoint",
-        )
-    )
-    since = max(saved_at, attempt.first_step_at) if saved_at else attempt.first_step_at
-    return max(0.0, (attempt.heartbeat_at - since).total_seconds())
-
-
-def _write_lost_seconds(session: Session, lease: Lease, seconds: float) -> None:
-    session.execute(
-        sa.update(Attempt)
-        .where(Attempt.job_id == lease.job_id, Attempt.number == lease.attempt)
-        .values(lost_seconds=seconds)
-    )
-    session.execute(
-        sa.update(Job).where(Job.id == lease.job_id).values(lost_seconds=Job.lost_seconds + seconds)
-    )

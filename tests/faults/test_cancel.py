@@ -49,6 +49,18 @@ def test_a_waiting_job_is_never_claimed(yard: Yard) -> None:
     check_history(yard.database, yard.store)
 
 
+def test_a_job_that_is_still_being_prepared(yard: Yard) -> None:
+    switch = yard.folder / "slow"
+    switch.touch()
+    job_id = yard.submit()
+    with yard.worker(fault=f"slow_preparation:{switch}"):
+        yard.wait_log("w1", "The preparing takes long.")
+        cancel_twice(yard, job_id)
+        switch.unlink()
+        yard.run_another()
+    check_history(yard.database)
+
+
 def test_a_job_whose_trainer_still_imports_its_libraries(yard: Yard) -> None:
     hold = yard.gate / "hold-import"
     hold.touch()

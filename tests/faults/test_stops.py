@@ -82,6 +82,56 @@ def test_a_worker_told_to_stop_while_it_claims_gives_the_job_back(yard: Yard) ->
     check_history(yard.database, yard.store)
 
 
+def test_a_worker_told_to_stop_while_it_prepares_a_job_gives_it_back_at_once(yard: Yard) -> None:
+    switch = yard.folder / "slow"
+    switch.touch()
+    job_id = yard.submit(epochs=1)
+    with yard.worker(fault=f"slow_preparation:{switch}", TRAINYARD_GRACE_SECONDS="600") as worker:
+        yard.wait_log("w1", "The preparing takes long.")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+    (attempt,) = yard.attempts(job_id)
+    assert attempt.outcome is Outcome.PREEMPTED
+    assert attempt.detail == "The worker stopped; it had not begun yet."
+    check_history(yard.database, yard.store)
+
+
+def test_a_job_is_paused_while_it_is_prepared(yard: Yard) -> None:
+    switch = yard.folder / "slow"
+    switch.touch()
+    job_id = yard.submit(epochs=1)
+    with yard.worker(fault=f"slow_preparation:{switch}"):
+        yard.wait_log("w1", "The preparing takes long.")
+        yard.pause(job_id)
+        yard.wait(job_id, Status.PAUSED)
+        switch.unlink()
+        yard.run_another()
+    assert [a.outcome for a in yard.attempts(job_id)] == [Outcome.PAUSED]
+    check_history(yard.database, yard.store)
+
+
+def test_a_pause_taken_back_too_late_is_told_as_what_it_was(yard: Yard) -> None:
+    job_id = yard.submit(Behaviour.DEAF, epochs=1)
+    with yard.worker(TRAINYARD_GRACE_SECONDS="2"):
+        yard.wait_training(job_id)
+        yard.pause(job_id)
+        work = yard.settings.data_dir / "work"
+        wait_until(
+            lambda: any("not heard" in log.read_text() for log in work.rglob("log.txt")),
+            what="the trainer is told to stop",
+        )
+        yard.resume(job_id)
+        yard.wait_training(job_id, attempt=2)
+        yard.open_gate(1)
+        yard.wait(job_id, Status.SUCCEEDED)
+    first = yard.attempts(job_id)[0]
+    assert first.outcome is Outcome.PAUSED
+    assert first.detail == "Stopped on request; there was no time for a checkpoint."
+    assert first.lost_seconds > 0
+    assert yard.job(job_id).crashes == 0
+    check_history(yard.database, yard.store)
+
+
 @pytest.mark.slow
 def test_a_worker_that_is_stopped_before_it_is_ready_claims_nothing(yard: Yard) -> None:
     job_id = yard.submit(epochs=1)

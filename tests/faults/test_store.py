@@ -35,6 +35,28 @@ def test_a_job_waits_for_its_checkpoints_and_never_begins_anew_without_them(yard
     check_history(yard.database, yard.store)
 
 
+def test_a_store_that_permits_no_reading_is_a_crash_and_no_hand_back_without_end(
+    yard: Yard,
+) -> None:
+    switch = yard.folder / "refusing"
+    job_id = yard.submit()
+    with yard.scheduler(), yard.worker(fault=f"refusing_store:{switch}") as worker:
+        yard.open_gate(1)
+        yard.wait_training(job_id, epochs=1)
+        wait_until(lambda: checkpoint_stored(yard, job_id), what="the checkpoint is stored")
+        switch.touch()
+        trainer_of(worker).kill()
+        wait_until(lambda: len(yard.attempts(job_id)) > 2, what="it was tried and taken again")
+        switch.unlink()
+        yard.open_gate(2, 3)
+        yard.wait(job_id, Status.SUCCEEDED, 60)
+    second = yard.attempts(job_id)[1]
+    assert second.outcome is Outcome.FAILED
+    assert "Access Denied" in (second.detail or "")
+    assert yard.job(job_id).crashes == len(yard.attempts(job_id)) - 1
+    check_history(yard.database, yard.store)
+
+
 def test_a_job_whose_results_could_not_be_stored_in_time_is_handed_back(yard: Yard) -> None:
     switch = yard.folder / "slow"
     switch.touch()

@@ -19,16 +19,18 @@ from unittest import mock
 
 from celery import Celery
 from kombu.transport.redis import Channel
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from shared import jobs, queue, recording
 from shared.artifacts import ArtifactStore
-from shared.errors import StoreUnavailable
+from shared.errors import StoreRefused, StoreUnavailable
 from shared.jobs import Lease, Slot
+from shared.protocol import Run
 from shared.settings import Settings
 from tests import fake_worker
 from tests.waiting import wait_until
-from worker import celery_app, supervisor
+from worker import celery_app, inputs, machine_memory, supervisor
 from worker.job_log import JobLog
 from worker.uploader import Uploader
 from worker.watchdog import Watchdog
@@ -40,7 +42,7 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _replace(owner: Any, name: str, new: Callable[..., Any]) -> None:
+def _replace(owner: Any, name: str, new: Any) -> None:
     mock.patch.object(owner, name, new).start()
 
 
@@ -183,6 +185,77 @@ def slow_store(switch: str) -> None:
     _replace(ArtifactStore, "put", put)
 
 
+def late_refusal(switch: str) -> None:
+    """Let SQL refuse an artifact's row for good, but only once the file `switch` has gone."""
+    real = recording.artifact
+
+    def row(session: Session, lease: Lease, event: Any, path: str) -> None:
+        if Path(switch).exists() and not path.endswith((".npz", ".txt")):
+            print("SQL hesitates.", flush=True)
+            wait_until(lambda: not Path(switch).exists(), 60, what="SQL refuses")
+            raise ValueError("refused")
+        real(session, lease, event, path)
+
+    _replace(recording, "artifact", row)
+
+
+def refused_success(switch: str) -> None:
+    """Let SQL refuse for good that a job has succeeded, while the file `switch` exists."""
+    real = jobs.succeed
+
+    def succeed(session: Session, lease: Lease, *, result: dict[str, Any], detail: str) -> None:
+        if Path(switch).exists():
+            Path(switch).unlink()
+            raise ValueError("refused")
+        real(session, lease, result=result, detail=detail)
+
+    _replace(jobs, "succeed", succeed)
+
+
+def slow_preparation(switch: str) -> None:
+    """Let the preparing of a job take for ever while the file `switch` exists."""
+    real = inputs.gather
+
+    def gather(*args: Any, **options: Any) -> Run:
+        if Path(switch).exists():
+            print("The preparing takes long.", flush=True)
+        wait_until(lambda: not Path(switch).exists(), 60, what="the job can be prepared")
+        return real(*args, **options)
+
+    _replace(supervisor, "gather", gather)
+
+
+def blind_preparation(switch: str) -> None:
+    """Let SQL be away just when a job is prepared, while the file `switch` exists."""
+    real = inputs.gather
+
+    def gather(*args: Any, **options: Any) -> Run:
+        if Path(switch).exists():
+            raise OperationalError("SELECT", {}, ConnectionError("The server is gone."))
+        return real(*args, **options)
+
+    _replace(supervisor, "gather", gather)
+
+
+def refusing_store(switch: str) -> None:
+    """Let the artifact store permit nobody to read while the file `switch` exists."""
+    real = ArtifactStore.get
+
+    def get(store: ArtifactStore, path: str, local: Path) -> None:
+        if Path(switch).exists():
+            raise StoreRefused("The artifact store cannot be used: Access Denied")
+        real(store, path, local)
+
+    _replace(ArtifactStore, "get", get)
+
+
+def control_group(folder: str) -> None:
+    """Let the worker find its control group, of version 2, in `folder`."""
+    (Path(folder) / "own").write_text("0::/\n")
+    _replace(machine_memory, "_OWN_GROUPS", Path(folder) / "own")
+    _replace(machine_memory, "_MOUNT", Path(folder))
+
+
 def full_log(_: str) -> None:
     """Let there be no space left for logs."""
     _replace(supervisor, "JobLog", lambda _path: JobLog(Path("/dev/full")))
@@ -192,13 +265,19 @@ FAULTS: dict[str, Callable[[str], None]] = {
     function.__name__: function
     for function in (
         absent_store,
+        blind_preparation,
         clock_off,
+        control_group,
         deaf_consumer,
         die_before_claim,
         die_publishing,
         full_log,
         full_store,
+        late_refusal,
+        refused_success,
+        refusing_store,
         silent_store,
+        slow_preparation,
         slow_store,
         stop_in_claim,
         visibility_timeout,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from shared.database import Database, utc_now
 from shared.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from shared.gauges import Point
 from shared.jobs import Lease, Slot
-from shared.models import Attempt, Epoch, Gauge, Job, JobEvent, Outcome, Status
+from shared.models import Artifact, Attempt, Epoch, Gauge, Job, JobEvent, Outcome, Status
 from shared.protocol import Checkpoint, Finished, Progress
 from shared.protocol import Epoch as EpochEvent
 from shared.spec import parse_submission
@@ -297,6 +298,26 @@ def test_a_preempted_job_keeps_its_place_and_is_no_crash(yard: Database) -> None
 
     assert job_of(yard, job_id).crashes == 0
     assert must_claim(yard).job_id == job_id
+    check_history(yard)
+
+
+@pytest.mark.parametrize("leave", [jobs.give_back, jobs.pause])
+@pytest.mark.parametrize(("step", "lost_seconds"), [(7, 0), (6, 20)])
+def test_a_job_that_is_stopped_loses_only_what_no_checkpoint_holds(
+    yard: Database, tmp_path: Path, leave: Callable[..., None], step: int, lost_seconds: float
+) -> None:
+    job_id = submit(yard)
+    lease = must_claim(yard)
+    saved = Checkpoint(path=tmp_path / "c.npz", epoch=2, step=step, bytes=1, sha256="0")
+    with yard.write() as session:
+        recording.artifact(session, lease, saved, "c.npz")
+        session.execute(sa.update(Artifact).values(created_at=utc_now(-30)))
+        session.execute(
+            sa.update(Attempt).values(first_step_at=utc_now(-60), heartbeat_at=utc_now(-10))
+        )
+    with yard.write() as session:
+        leave(session, lease, detail="It stopped.", reached=(2, 7))
+    assert job_of(yard, job_id).lost_seconds == pytest.approx(lost_seconds, abs=2)
     check_history(yard)
 
 

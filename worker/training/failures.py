@@ -19,6 +19,8 @@ _LESS_MEMORY = (
     "Halve the batch size, or choose a smaller model; a pre-flight finds the largest batch "
     "that fits."
 )
+# What TensorFlow says, in errors of other kinds, of a GPU that is full.
+_GPU_IS_FULL = ("cuda_error_out_of_memory", "dst tensor is not initialized", "failed to allocate")
 _REPORT = "Read the log; if nothing there explains it, report it with the log attached."
 
 
@@ -62,7 +64,10 @@ def describe(error: BaseException) -> Failed:
 
     if isinstance(error, JobFailure):
         return Failed(kind=error.kind, evidence=error.evidence, suggestion=error.suggestion)
-    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)) or (
+        isinstance(error, tf.errors.InternalError)
+        and any(words in str(error).lower() for words in _GPU_IS_FULL)
+    ):
         return Failed(kind="out_of_memory", evidence=_line(error), suggestion=_LESS_MEMORY)
     if isinstance(error, InvalidInput):
         return Failed(

@@ -5,7 +5,6 @@ Linux tells all of it; elsewhere the peak is the whole process's life long.
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 from pathlib import Path
@@ -15,13 +14,11 @@ import tensorflow as tf
 
 from worker.devices import usable_gpus
 from worker.gpus import free_memory_bytes
+from worker.machine_memory import free_bytes
 
-_MEMORY_INFO = Path("/proc/meminfo")
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFERENCES = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
-_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
-_MEMORY_USED = Path("/sys/fs/cgroup/memory.current")
 _KIB = 1024
 # What others on the machine may need meanwhile, and what the forecast may be wrong by. A GPU's
 # memory is counted by TensorFlow itself, and what was foretold is tried out there.
@@ -88,21 +85,6 @@ class GpuMemory:
 def of_device() -> Memory:
     """Return the memory of the device that trains."""
     return GpuMemory() if tf.config.list_physical_devices("GPU") else MachineMemory()
-
-
-def free_bytes() -> int:
-    """Return the bytes that this process could still take, by the machine and by its container."""
-    try:
-        lines = _MEMORY_INFO.read_text().splitlines()
-        machine = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-        free = machine * _KIB
-    except (OSError, StopIteration):  # not Linux
-        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        limit = int(_MEMORY_LIMIT.read_text()) - int(_MEMORY_USED.read_text())
-    except (OSError, ValueError):  # no container, or one without limit
-        return free
-    return max(0, min(free, limit))
 
 
 def _resident_bytes() -> int:

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from worker.machine_memory import free_bytes
 from worker.training.data import Images, Labels
-from worker.training.memory import free_bytes
 from worker.training.sampling import Rows
 
 # What a part read from files holds: large enough that its overhead is nothing, small enough that

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.artifacts import ArtifactStore
-from shared.errors import InvalidInput, NotFound
+from shared.errors import InvalidInput, NotFound, StoreRefused, StoreUnavailable
 
 
 @pytest.fixture
@@ -45,11 +45,37 @@ def test_a_second_put_replaces_the_file_and_leaves_nothing_else(
 def test_a_missing_file_is_named_and_leaves_no_half_file(
     store: ArtifactStore, tmp_path: Path
 ) -> None:
+    store.make()
     with pytest.raises(NotFound, match=r"jobs/1/none"):
         store.open("jobs/1/none")
     with pytest.raises(NotFound, match=r"jobs/1/none"):
         store.get("jobs/1/none", tmp_path / "fetched")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "store"]
+
+
+def test_nothing_is_gone_because_the_root_is_not_mounted(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    with pytest.raises(StoreUnavailable, match="There is no folder"):
+        store.get("jobs/1/checkpoint.npz", tmp_path / "fetched")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(PermissionError("Access Denied"), StoreRefused), (TimeoutError("late"), StoreUnavailable)],
+)
+def test_a_remote_store_that_refuses_is_told_from_one_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, kind: type[Exception]
+) -> None:
+    store = ArtifactStore("memory://yard")
+
+    def get_file(*_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(store._fs, "get_file", get_file)
+    with pytest.raises(StoreUnavailable, match=str(error)) as raised:
+        store.get("a.bin", tmp_path / "fetched")
+    assert type(raised.value) is kind
 
 
 def test_deleting_removes_a_tree_and_nothing_is_no_error(

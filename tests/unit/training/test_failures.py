@@ -22,14 +22,21 @@ def test_divergence_names_epoch_step_and_rate_and_suggests_a_lower_one() -> None
     [
         MemoryError(),
         tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
+        tf.errors.InternalError(None, None, "CUDA_ERROR_OUT_OF_MEMORY: out of memory"),
+        tf.errors.InternalError(None, None, "Dst tensor is not initialized."),
+        tf.errors.InternalError(None, None, "Failed to allocate 4096 bytes for the scratch"),
     ],
-    ids=lambda error: type(error).__name__,
+    ids=lambda error: str(error) or type(error).__name__,
 )
 def test_every_kind_of_memory_error_suggests_a_smaller_batch(error: BaseException) -> None:
     failed = describe(error)
     assert failed.kind == "out_of_memory"
     assert "batch" in failed.suggestion
     assert type(error).__name__ in failed.evidence
+
+
+def test_another_internal_error_of_tensorflow_is_no_lack_of_memory() -> None:
+    assert describe(tf.errors.InternalError(None, None, "cuDNN launch failed")).kind == "internal"
 
 
 def test_bad_data_keeps_its_words() -> None:
