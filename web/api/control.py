@@ -80,8 +80,8 @@ def move(job_id: int) -> Any:
 def waiting_(job_id: int) -> Any:
     """Return reason, place, forecast and remedies."""
     with current_yard().database.read() as session:
+        found = _explain(session, also=job_id)
         job = jobs.get(session, job_id)
-        found = _explain(session)
     if job_id not in found:
         raise Conflict(f"Job {job_id} is {job.status}; only a queued job waits.")
     return _row(job, found[job_id])
@@ -117,10 +117,13 @@ def _first_beside(session: Session, job_id: int) -> int | None:
     )
 
 
-def _explain(session: Session) -> dict[int, waiting.Wait]:
+def _explain(session: Session, also: int | None = None) -> dict[int, waiting.Wait]:
     yard = current_yard()
     return waiting.explain(
-        session, lease_seconds=yard.settings.lease_seconds, queue_away=queue_away(yard.bell)
+        session,
+        lease_seconds=yard.settings.lease_seconds,
+        queue_away=queue_away(yard.bell),
+        also=also,
     )
 
 
