@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared import catalogue
 from shared.database import utc_now
 from shared.errors import Conflict
 from shared.jobs.transitions import add_event, get, lock
@@ -75,7 +76,7 @@ def retry(
     Raises:
         NotFound: there is no such job.
         Conflict: the job is not over yet.
-        InvalidInput: the changed spec breaks a rule.
+        InvalidInput: the changed spec breaks a rule, or there is no such data set.
     """
     old = get(session, job_id)
     if not old.status.terminal:
@@ -86,10 +87,23 @@ def retry(
         priority=old.priority,
         preset=old.preset,
         parent_id=old.id,
-        spec=validate(JobSpec, merge(old.spec, changes or {}), at="spec"),
+        spec=validate(JobSpec, _changed(old.spec, changes or {}), at="spec"),
     )
     spec = submission.spec.model_dump(mode="json")
+    if spec["dataset"]["version"] is None:
+        spec["dataset"]["version"] = catalogue.resolve(session, submission.spec.dataset).version
     return _new_job(session, submission, spec, old.max_attempts, None, actor)
+
+
+def _changed(spec: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Lay changes over a spec; another data set is meant in its newest version."""
+    dataset = changes.get("dataset")
+    if (
+        isinstance(dataset, dict)
+        and dataset.get("name", spec["dataset"]["name"]) != (spec["dataset"]["name"])
+    ):
+        changes = changes | {"dataset": {"version": None, **dataset}}
+    return merge(spec, changes)
 
 
 def edit(
