@@ -129,13 +129,19 @@ def edit(
     if where and job.status not in (Status.QUEUED, Status.PAUSED):
         raise Conflict(f"Job {job_id} is {job.status}; only a waiting job can go elsewhere.")
     if changes := plain | where:
+        told = []
         for field, value in changes.items():
+            told.append(f"{field} from {_shown(getattr(job, field))} to {_shown(value)}")
             setattr(job, field, value)
         job.spec = job.spec | {"resources": job.spec["resources"] | where}
-        message = f"Changed {', '.join(changes)}."
+        message = f"Changed {', '.join(told)}."
         add_event(session, job_id, "edited", message, actor=actor, data=changes)
         session.flush()
     return job
+
+
+def _shown(value: Any) -> str:
+    return (" ".join(value) or "none") if isinstance(value, list) else str(value)
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -160,6 +166,19 @@ def _check_same(earlier: Job, submission: JobSubmission, spec: dict[str, Any]) -
         raise Conflict(
             f"The Idempotency-Key was used before, for job {earlier.id}, with another spec."
         )
+
+
+def _last_rank(session: Session, job: Job) -> float:
+    """Return the last rank of those that a new job waits behind; moved ones may be beyond it."""
+    last = session.scalar(
+        sa.select(sa.func.max(Job.queue_rank)).where(
+            Job.status == Status.QUEUED,
+            Job.queue == job.queue,
+            Job.priority == job.priority,
+            Job.id != job.id,
+        )
+    )
+    return 0.0 if last is None else last
 
 
 def _new_job(
@@ -198,7 +217,7 @@ def _new_job(
     )
     session.add(job)
     session.flush()
-    job.queue_rank = job.id
+    job.queue_rank = max(job.id, _last_rank(session, job) + 1)
     message = f"Submitted to queue {job.queue!r}."
     add_event(session, job.id, "submitted", message, actor=actor)
     session.flush()

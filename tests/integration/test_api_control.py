@@ -211,6 +211,22 @@ def test_a_job_cannot_move_before_one_that_does_not_wait_beside_it(
         assert answer.status_code == status
 
 
+@pytest.mark.parametrize("end", ["front", "end"])
+def test_a_running_job_has_no_place_even_if_nothing_waits(
+    client: FlaskClient, database: Database, end: str
+) -> None:
+    job_id = submit(client)
+    run(database)
+    assert client.post(f"/api/v1/jobs/{job_id}/move", json={"to": end}).status_code == 409
+
+
+def test_an_edit_tells_what_was_and_what_is(client: FlaskClient, database: Database) -> None:
+    job_id = submit(client, tags=["a"])
+    client.patch(f"/api/v1/jobs/{job_id}", json={"priority": 5, "tags": []})
+    message = newest_event(database, job_id).message
+    assert message == "Changed tags from a to none, priority from 0 to 5."
+
+
 def test_a_worker_drains_and_takes_jobs_again(client: FlaskClient, worker: str) -> None:
     path = f"/api/v1/workers/{worker}/drain"
     row = json_of(client.post(path, json={"reason": "new disk"}))

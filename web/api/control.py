@@ -65,12 +65,9 @@ def move(job_id: int) -> Any:
     actor = current_actor()
 
     def change(session: Session) -> Job:
-        before = where.before
         if where.to == "front":
-            before = _first_beside(session, job_id)
-            if before is None:
-                return jobs.get(session, job_id)
-        return jobs.move(session, job_id, before=before, actor=actor)
+            return jobs.move_to_front(session, job_id, actor=actor)
+        return jobs.move(session, job_id, before=where.before, actor=actor)
 
     return job_detail(change_job(job_id, change))
 
@@ -104,17 +101,6 @@ def queue() -> Any:
 def _ask(job_id: int, request: Callable[..., Job]) -> Any:
     actor = current_actor()
     return job_detail(change_job(job_id, lambda session: request(session, job_id, actor=actor)))
-
-
-def _first_beside(session: Session, job_id: int) -> int | None:
-    """Return the job that would start first in the queue of `job_id`, apart from itself."""
-    job = jobs.get(session, job_id)
-    return session.scalar(
-        sa.select(Job.id)
-        .where(Job.status == Status.QUEUED, Job.queue == job.queue, Job.id != job_id)
-        .order_by(Job.priority.desc(), Job.queue_rank, Job.id)
-        .limit(1)
-    )
 
 
 def _explain(session: Session, also: int | None = None) -> dict[int, waiting.Wait]:
