@@ -129,6 +129,9 @@ def _workers(session: Session, lease_seconds: float) -> Iterator[Finding]:
         if one.state == "silent":
             sentence = f"Worker {one.worker.name} is silent."
             yield Finding("workers", "warning", sentence, "Look at its machine and its log.")
+        if one.state == "stopping":
+            sentence = f"Worker {one.worker.name} stops: it hands its jobs back."
+            yield Finding("workers", "warning", sentence, "Start another, unless it shall be so.")
         if one.state == "draining":
             advice = f"`trainyard undrain {one.worker.name}` lets it take jobs again."
             yield Finding("workers", "warning", f"Worker {one.worker.name} drains.", advice)

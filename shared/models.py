@@ -252,7 +252,7 @@ class Job(Base):
     finished_at: Mapped[datetime | None]
     cancel_requested_at: Mapped[datetime | None]
     pause_requested_at: Mapped[datetime | None]
-    # Place among equal priorities: the job's number, unless it was moved.
+    # Place among equal priorities: the job's number, unless it or one before it was moved.
     queue_rank: Mapped[float] = mapped_column(server_default="0")
     attempt: Mapped[int] = mapped_column(default=0)  # number of the newest attempt
     crashes: Mapped[int] = mapped_column(default=0)  # attempts lost or crashed

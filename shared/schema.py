@@ -47,6 +47,20 @@ def require_current(connection: sa.Connection) -> None:
         raise ConfigurationError(_mismatch(current))
 
 
+def mismatch(database: Database) -> str | None:
+    """Return how the database's revision and this code differ, and what to do; None if they fit.
+
+    Raises:
+        SQLAlchemyError: the database cannot be asked.
+    """
+    try:
+        with database.engine.connect() as connection:
+            require_current(connection)
+    except ConfigurationError as error:
+        return str(error)
+    return None
+
+
 def require_not_newer(connection: sa.Connection) -> None:
     """Check that this code can upgrade the database, or need not.
 

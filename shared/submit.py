@@ -13,15 +13,11 @@ from sqlalchemy.exc import IntegrityError
 
 from shared import catalogue, jobs
 from shared.database import Database
-from shared.errors import InvalidInput, QueueUnavailable
+from shared.errors import QueueUnavailable
 from shared.models import DatasetVersion, Job
 from shared.queue import Bell
 from shared.settings import Settings
-from shared.spec import JobSpec, parse_submission
-from shared.spec.architecture import layers
-from shared.spec.augmentation import check_augmentation
-from shared.spec.schedules import check_schedule
-from shared.spec.splits import split_sizes
+from shared.spec import JobSpec, fits, parse_submission
 
 QUEUE_AWAY = "The queue service is away; the job is accepted and starts when it is back."
 
@@ -108,19 +104,5 @@ def check_fits(spec: JobSpec, version: DatasetVersion) -> None:
     Raises:
         InvalidInput: naming the field.
     """
-    layers(spec.model, (version.height, version.width, version.channels), len(version.classes))
-    check_schedule(spec)
-    check_augmentation(spec.preprocessing.augmentation, version.height, version.width)
-    if spec.precision == "mixed_float16" and not spec.resources.gpus:
-        rule = "float16 needs a GPU: ask for one (resources.gpus), or take auto or mixed_bfloat16."
-        raise InvalidInput.of("spec.precision", rule, spec.precision)
-    if spec.batch_size < spec.resources.gpus:
-        rule = f"Must give each of the {spec.resources.gpus} GPUs an image (resources.gpus)."
-        raise InvalidInput.of("spec.batch_size", rule, spec.batch_size)
-    images = split_sizes(spec, version.train_images).train
-    if images < len(version.classes):
-        rule = (
-            f"Must leave at least one training image a class; of {version.train_images:,} images "
-            f"{images:,} are left for {len(version.classes):,} classes."
-        )
-        raise InvalidInput.of("spec.train_fraction", rule, spec.train_fraction)
+    shape = (version.height, version.width, version.channels)
+    fits.check(spec, shape, classes=len(version.classes), train_images=version.train_images)

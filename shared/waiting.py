@@ -2,25 +2,21 @@
 
 Read from SQL and the workers' heartbeats, in a fixed number of queries however many jobs wait.
 The sentence names the first reason of: queue service away, no worker, none
-for the queue, none with enough GPUs, all of them draining, jobs ahead, about to start.
+for the queue, none with enough GPUs, all of them draining or stopping, jobs ahead, about to start.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.models import Epoch, Job, Status
+from shared.forecast import Forecast, Line, Place, Waiting, places
+from shared.models import Job, Status
 from shared.workers import Seen, seen
 
-# A job's time is forecast from this many of the newest jobs that succeeded.
-_HISTORY_JOBS = 200
 # More waiting jobs than this are not looked at one by one; those behind have no forecast.
 _LONGEST_QUEUE = 10_000
 
@@ -47,7 +43,8 @@ class Wait:
     Attributes:
         reason: `queue_away`, `no_worker`, `no_queue`, `no_gpu`, `draining`, `ahead` or `starting`.
         sentence: the same for a person.
-        position: place in its queue, from 1.
+        position: place among the jobs that its slots could take, from 1; in its queue, if no slot
+            takes it.
         start_seconds: forecast of the time until it starts; None if nothing is known.
         remedies: what would help.
     """
@@ -63,35 +60,16 @@ class Wait:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    id: int
-    queue: str
-    gpus: int
-    model: str
-    epochs: int
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A slot that takes jobs: its queues, its GPUs, and the job it runs."""
-
-    queues: frozenset[str]
-    gpus: int
-    job_id: int | None
-
-    def takes(self, job: _Waiting) -> bool:
-        """Whether it can run the job."""
-        return job.queue in self.queues and job.gpus <= self.gpus
-
-
-def explain(session: Session, *, lease_seconds: float, queue_away: bool) -> dict[int, Wait]:
-    """Explain every waiting job.
+def explain(
+    session: Session, *, lease_seconds: float, queue_away: bool, also: int | None = None
+) -> dict[int, Wait]:
+    """Explain the waiting jobs, the first 10,000 of them.
 
     Args:
         session: for reading.
         lease_seconds: how old a worker's heartbeat may be.
         queue_away: whether Redis does not answer.
+        also: a job to explain however many are ahead of it.
 
     Returns:
         By job number, in the order in which the jobs will start.
@@ -100,15 +78,17 @@ def explain(session: Session, *, lease_seconds: float, queue_away: bool) -> dict
     if not waiting:
         return {}
     workers = seen(session, lease_seconds)
-    places = [place for worker in workers if worker.takes_jobs for place in _places(worker)]
-    starts = _forecast(session, waiting, places)
-    ahead: dict[str, int] = defaultdict(int)
+    slots = places(workers)
+    forecast, line = Forecast(session, slots), Line(slots)
     found: dict[int, Wait] = {}
     for job in waiting:
-        ahead[job.queue] += 1
-        found[job.id] = _explain(
-            job, ahead[job.queue], workers, places, starts[job.id], queue_away=queue_away
-        )
+        start_seconds = forecast.start(job, line.kinds(job))
+        found[job.id] = _explain(job, line, workers, start_seconds, queue_away=queue_away)
+        line.add(job.queue, job.gpus)
+    if also is not None and also not in found:
+        for job in _waiting(session, Job.id == also):
+            line = _line_before(session, job, slots)
+            found[also] = _explain(job, line, workers, None, queue_away=queue_away)
     return found
 
 
@@ -124,46 +104,44 @@ def explain_preflight(
     """
     if queue_away:
         return "The queue service is away; it is tried when that is back."
-    asked = _Waiting(0, queue, gpus, "", 0)
+    asked = Waiting(0, queue, gpus)
     workers = seen(session, lease_seconds)
-    places = [place for worker in workers if worker.takes_jobs for place in _places(worker)]
-    fitting = [place for place in places if place.takes(asked)]
+    fitting = [place for place in places(workers) if place.kind.takes(queue, gpus)]
     if not fitting:
         return _nowhere(asked, 1, workers).sentence
-    if any(place.job_id is None for place in fitting):
+    if not all(place.busy for place in fitting):
         return "A slot is free; it is tried in a moment."
-    left = _running(session, fitting, _Pace.load(session)).values()
-    known = [seconds for seconds in left if seconds is not None]
+    seconds = Forecast(session, fitting).first_free([place.kind for place in fitting])
     busy = "The only slot that could try it is" if len(fitting) == 1 else "All slots are"
-    return f"{busy} training; it is tried when one is free{_about(min(known, default=None))}."
+    return f"{busy} busy; it is tried when one is free{_about(seconds)}."
 
 
 # --- one job ------------------------------------------------------------------------------------
 
 
 def _explain(
-    job: _Waiting,
-    position: int,
+    job: Waiting,
+    line: Line,
     workers: list[Seen],
-    places: list[_Place],
     start_seconds: float | None,
     *,
     queue_away: bool,
 ) -> Wait:
-    fitting = [place for place in places if place.takes(job)]
+    position = line.ahead(job) + 1
+    slots = line.slots(job)
     if queue_away:
         sentence = "The queue service is away; jobs start when it is back."
         return Wait("queue_away", sentence, position)
-    if not fitting:
+    if not slots:
         return _nowhere(job, position, workers)
     if start_seconds == 0.0:
         return Wait("starting", "A slot is free; it starts in a moment.", position, 0.0)
-    sentence = f"{_ahead(position - 1)} {_on(job, fitting)}{_about(start_seconds)}."
-    remedies = [] if position == 1 else [_to_the_front(job)]
+    sentence = f"{_ahead(position - 1)} {_on(job, slots)}{_about(start_seconds)}."
+    remedies = [] if line.is_first_of_queue(job) else [_to_the_front(job)]
     return Wait("ahead", sentence, position, start_seconds, remedies)
 
 
-def _nowhere(job: _Waiting, position: int, workers: list[Seen]) -> Wait:
+def _nowhere(job: Waiting, position: int, workers: list[Seen]) -> Wait:
     """Explain a job that no slot would take."""
     alive = [worker for worker in workers if worker.alive]
     if not alive:
@@ -174,10 +152,17 @@ def _nowhere(job: _Waiting, position: int, workers: list[Seen]) -> Wait:
         return _unserved(job, position, alive)
     if all(_most_gpus(worker) < job.gpus for worker in serving):
         return _too_few_gpus(job, position, max(map(_most_gpus, serving)))
+    return _handing_back(serving, position)
+
+
+def _handing_back(serving: list[Seen], position: int) -> Wait:
+    """Explain a job that only workers could run which drain or stop."""
     names = sorted(worker.worker.name for worker in serving if worker.state == "draining")
-    sentence = (
-        f"{_listed(names)} {'drains' if len(names) == 1 else 'drain'}, and no other can run it."
-    )
+    if not names:
+        names = sorted(worker.worker.name for worker in serving if worker.state == "stopping")
+        sentence = f"{_listed(names)} {_verb('stop', names)}, and no other can run it."
+        return Wait("draining", sentence, position, remedies=[Remedy(_START_A_WORKER)])
+    sentence = f"{_listed(names)} {_verb('drain', names)}, and no other can run it."
     remedies = [
         Remedy(f"Let {name} take jobs again", "DELETE", f"/api/v1/workers/{name}/drain")
         for name in names
@@ -185,12 +170,12 @@ def _nowhere(job: _Waiting, position: int, workers: list[Seen]) -> Wait:
     return Wait("draining", sentence, position, remedies=remedies)
 
 
-def _too_few_gpus(job: _Waiting, position: int, most: int) -> Wait:
+def _too_few_gpus(job: Waiting, position: int, most: int) -> Wait:
     """Explain a job that needs more GPUs than any slot for it has, `most` at the most."""
     serves = f"serves queue {job.queue!r}"
     if not most:
         sentence = f"It needs {_gpus(job.gpus)}, and no worker that {serves} has a GPU."
-        remedy = _edit(job, "Run it without a GPU", {"gpus": 0})
+        remedy = _without_gpu(job)
     else:
         sentence = (
             f"It needs {_gpus(job.gpus)} at once, and no worker that {serves} gives a job "
@@ -200,10 +185,16 @@ def _too_few_gpus(job: _Waiting, position: int, most: int) -> Wait:
     return Wait("no_gpu", sentence, position, remedies=[remedy])
 
 
+def _without_gpu(job: Waiting) -> Remedy:
+    if job.precision == "mixed_float16":
+        return Remedy("float16 needs a GPU: clone the job with precision auto")
+    return _edit(job, "Run it without a GPU", {"gpus": 0})
+
+
 _START_A_WORKER = "Start one: trainyard worker"
 
 
-def _unserved(job: _Waiting, position: int, alive: list[Seen]) -> Wait:
+def _unserved(job: Waiting, position: int, alive: list[Seen]) -> Wait:
     queues = sorted({queue for worker in alive for queue in worker.worker.queues})
     sentence = (
         f"No worker serves queue {job.queue!r}; those connected serve "
@@ -213,12 +204,12 @@ def _unserved(job: _Waiting, position: int, alive: list[Seen]) -> Wait:
     return Wait("no_queue", sentence, position, remedies=remedies)
 
 
-def _edit(job: _Waiting, label: str, body: dict[str, Any]) -> Remedy:
+def _edit(job: Waiting, label: str, body: dict[str, Any]) -> Remedy:
     return Remedy(label, "PATCH", f"/api/v1/jobs/{job.id}", body)
 
 
-def _to_the_front(job: _Waiting) -> Remedy:
-    return Remedy("Start it next", "POST", f"/api/v1/jobs/{job.id}/move", {"to": "front"})
+def _to_the_front(job: Waiting) -> Remedy:
+    return Remedy("Move it to the front", "POST", f"/api/v1/jobs/{job.id}/move", {"to": "front"})
 
 
 def _most_gpus(worker: Seen) -> int:
@@ -235,11 +226,9 @@ def _ahead(count: int) -> str:
     return "1 job ahead" if count == 1 else f"{count} jobs ahead"
 
 
-def _on(job: _Waiting, fitting: list[_Place]) -> str:
+def _on(job: Waiting, slots: int) -> str:
     kind = "GPU slot" if job.gpus else "slot"
-    if len(fitting) == 1:
-        return f"on the only {kind}"
-    return f"on {len(fitting)} {kind}s"
+    return f"on the only {kind}" if slots == 1 else f"on {slots} {kind}s"
 
 
 def _about(seconds: float | None) -> str:
@@ -251,121 +240,45 @@ def _about(seconds: float | None) -> str:
     return f"; about {minutes} min" if minutes < 90 else f"; about {seconds / 3600:.1f} h"
 
 
+def _verb(word: str, subjects: list[str]) -> str:
+    return f"{word}s" if len(subjects) == 1 else word
+
+
 def _listed(words: list[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-# --- the forecast -------------------------------------------------------------------------------
+# --- what waits ---------------------------------------------------------------------------------
 
 
-def _forecast(
-    session: Session, waiting: list[_Waiting], places: list[_Place]
-) -> dict[int, float | None]:
-    """Play the queue through: each job goes to the slot that is free first.
-
-    Returns:
-        Seconds until each job starts; None from where a time on its slots is not known.
-    """
-    pace = _Pace.load(session)
-    running = _running(session, places, pace)
-    free: list[tuple[float, int]] = []
-    for index, place in enumerate(places):
-        left = 0.0 if place.job_id is None else running.get(place.job_id)
-        heapq.heappush(free, (float("inf") if left is None else left, index))
-    starts: dict[int, float | None] = {}
-    for job in waiting:
-        starts[job.id] = _take_first(free, places, job, pace.seconds(job.model, job.epochs))
-    return starts
-
-
-def _take_first(
-    free: list[tuple[float, int]], places: list[_Place], job: _Waiting, seconds: float | None
-) -> float | None:
-    """Put a job on the first free slot that takes it; return when that is."""
-    passed = []
-    start = None
-    while free:
-        at, index = heapq.heappop(free)
-        if places[index].takes(job):
-            start = at
-            end = float("inf") if seconds is None else at + seconds
-            passed.append((end, index))
-            break
-        passed.append((at, index))
-    for item in passed:
-        heapq.heappush(free, item)
-    return None if start is None or start == float("inf") else start
-
-
-@dataclass(frozen=True)
-class _Pace:
-    """Seconds an epoch, by model, from the newest jobs that succeeded."""
-
-    by_model: dict[str, float]
-
-    @classmethod
-    def load(cls, session: Session) -> _Pace:
-        rows = session.execute(
-            sa.select(Job.model, Job.duration_seconds, Job.epochs_done)
-            .where(Job.status == Status.SUCCEEDED)
-            .order_by(Job.id.desc())
-            .limit(_HISTORY_JOBS)
-        )
-        return cls(_mean_pace((row.model, row.duration_seconds, row.epochs_done) for row in rows))
-
-    def seconds(self, model: str, epochs: float) -> float | None:
-        pace = self.by_model.get(model)
-        return None if pace is None else pace * epochs
-
-
-def _mean_pace(rows: Iterable[tuple[str, float | None, int]]) -> dict[str, float]:
-    seconds: dict[str, float] = defaultdict(float)
-    epochs: dict[str, int] = defaultdict(int)
-    for model, duration, done in rows:
-        if duration is not None and done > 0:
-            seconds[model] += duration
-            epochs[model] += done
-    return {model: seconds[model] / epochs[model] for model in epochs}
-
-
-def _running(session: Session, places: list[_Place], pace: _Pace) -> dict[int, float | None]:
-    """Return the seconds that each running job still needs, from its own epochs if it has any."""
-    ids = [place.job_id for place in places if place.job_id is not None]
-    own = {
-        row.job_id: row.mean
-        for row in session.execute(
-            sa.select(Epoch.job_id, sa.func.avg(Epoch.seconds).label("mean"))
-            .where(Epoch.job_id.in_(ids))
-            .group_by(Epoch.job_id)
-        )
-    }
-    left: dict[int, float | None] = {}
-    columns = (Job.id, Job.model, Job.epochs_total, Job.epochs_done, Job.progress)
-    for row in session.execute(sa.select(*columns).where(Job.id.in_(ids))):
-        epochs = row.epochs_total - row.epochs_done - _within_epoch(row.progress)
-        each = own.get(row.id)
-        left[row.id] = pace.seconds(row.model, epochs) if each is None else each * max(epochs, 0)
-    return left
-
-
-def _within_epoch(progress: dict[str, Any] | None) -> float:
-    if not progress or not progress.get("steps") or progress.get("phase") != "train":
-        return 0.0
-    return float(progress["step"] / progress["steps"])
-
-
-def _waiting(session: Session) -> list[_Waiting]:
+def _waiting(session: Session, *conditions: sa.ColumnElement[bool]) -> list[Waiting]:
+    # Only a GPU can make the precision matter, and taking JSON apart costs time.
+    precision = sa.case((Job.gpus > 0, Job.spec["precision"].as_string()))
+    left = Job.epochs_total - Job.epochs_done
     rows = session.execute(
-        sa.select(Job.id, Job.queue, Job.gpus, Job.model, Job.epochs_total)
-        .where(Job.status == Status.QUEUED)
+        sa.select(Job.id, Job.queue, Job.gpus, Job.model, left, precision)
+        .where(Job.status == Status.QUEUED, *conditions)
         .order_by(Job.priority.desc(), Job.queue_rank, Job.id)
         .limit(_LONGEST_QUEUE)
     )
-    return [_Waiting(row.id, row.queue, row.gpus, row.model, row.epochs_total) for row in rows]
+    return [Waiting(*row) for row in rows]
 
 
-def _places(worker: Seen) -> list[_Place]:
-    queues = frozenset(worker.worker.queues)
-    return [_Place(queues, slot["gpus"], slot["job_id"]) for slot in worker.worker.slots]
+def _line_before(session: Session, job: Waiting, slots: list[Place]) -> Line:
+    """Count those ahead of a single job in SQL."""
+    own = sa.select(-Job.priority, Job.queue_rank, Job.id).where(Job.id == job.id)
+    mine = session.execute(own).one()
+    rows = session.execute(
+        sa.select(Job.queue, Job.gpus, sa.func.count())
+        .where(
+            Job.status == Status.QUEUED,
+            sa.tuple_(-Job.priority, Job.queue_rank, Job.id) < sa.tuple_(*mine),
+        )
+        .group_by(Job.queue, Job.gpus)
+    )
+    line = Line(slots)
+    for queue, gpus, count in rows:
+        line.add(queue, gpus, count)
+    return line

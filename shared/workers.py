@@ -31,8 +31,13 @@ class Seen:
 
     @property
     def state(self) -> str:
-        """`alive`, `draining` (alive, takes no job), `silent` (no heartbeat) or `stopped`."""
+        """What it is about.
+
+        `alive`; `stopping` or `draining`: alive, takes no job; `silent`: no heartbeat; `stopped`.
+        """
         if self.alive:
+            if self.worker.info.get("stopping"):
+                return "stopping"
             return "alive" if self.worker.drain_requested_at is None else "draining"
         return "silent" if self.worker.stopped_at is None else "stopped"
 

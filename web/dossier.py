@@ -84,7 +84,9 @@ class Dossier:
     artifacts: list[dict[str, Any]]
 
     @classmethod
-    def load(cls, session: Session, job_id: int, explain: Callable[[], dict[int, Wait]]) -> Dossier:
+    def load(
+        cls, session: Session, job_id: int, explain: Callable[..., dict[int, Wait]]
+    ) -> Dossier:
         """Read a job.
 
         Args:
@@ -112,7 +114,7 @@ class Dossier:
         events = [records.event_row(row) for row in session.scalars(newest.limit(MAX_EVENTS))]
         return cls(
             job=detail,
-            wait=explain().get(job_id) if job.status is Status.QUEUED else None,
+            wait=explain(also=job_id).get(job_id) if job.status is Status.QUEUED else None,
             epochs=[records.epoch_row(row) for row in session.scalars(epochs)],
             gauges=[records.gauge_row(row) for row in session.scalars(gauges)],
             attempts=tries,

@@ -13,7 +13,13 @@ from typing import Any
 
 from flask import Flask, Response, render_template, request
 from markupsafe import escape
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
@@ -27,6 +33,7 @@ from shared.errors import (
     StoreUnavailable,
     TrainyardError,
 )
+from shared.schema import mismatch
 
 MEDIA_TYPE = "application/problem+json"
 # Paths that programs read; an error anywhere else is a page.
@@ -99,7 +106,9 @@ def init_app(app: Flask) -> None:
     """Register the handlers."""
     app.register_error_handler(TrainyardError, _on_ours)
     app.register_error_handler(HTTPException, _on_http)
-    for away in (OperationalError, InterfaceError, PoolTimeoutError):
+    for refused in (OperationalError, ProgrammingError):
+        app.register_error_handler(refused, _on_sql_refused)
+    for away in (InterfaceError, PoolTimeoutError):
         app.register_error_handler(away, _on_database_away)
     app.register_error_handler(Exception, _on_unexpected)
 
@@ -162,9 +171,37 @@ def _http_detail(error: HTTPException, status: HTTPStatus) -> str:
     return error.description or status.description
 
 
+def _on_sql_refused(error: DBAPIError) -> Response:
+    """Tell tables of another revision, which know no such column, from a database that is away."""
+    detail = _mismatch() if _has_answered(error) else None
+    if detail is not None:
+        log.error("%s %s", detail, error)
+        return _unavailable(detail)
+    if isinstance(error, ProgrammingError):
+        return _on_unexpected(error)
+    return _on_database_away(error)
+
+
+def _has_answered(error: DBAPIError) -> bool:
+    """Whether the database was there to refuse a statement: asking it again takes no time."""
+    return error.statement is not None and not error.connection_invalidated
+
+
+def _mismatch() -> str | None:
+    from web.yard import current_yard  # which knows this module
+
+    try:
+        return mismatch(current_yard().database)
+    except SQLAlchemyError:
+        return None
+
+
 def _on_database_away(error: Exception) -> Response:
     log.error("The database cannot be used: %s", error)
-    detail = "The database cannot be reached at the moment; try again in a few seconds."
+    return _unavailable("The database cannot be reached at the moment; try again in a few seconds.")
+
+
+def _unavailable(detail: str) -> Response:
     headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)}
     return respond(Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers))
 

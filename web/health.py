@@ -7,8 +7,8 @@ from typing import Any
 from flask import Blueprint, Response
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared.errors import ConfigurationError, QueueUnavailable
-from shared.schema import require_current
+from shared.errors import QueueUnavailable
+from shared.schema import mismatch
 from web import metrics
 from web.yard import Yard, current_yard
 
@@ -40,13 +40,9 @@ def show_metrics() -> Response:
 
 def _database_state(yard: Yard) -> str:
     try:
-        with yard.database.engine.connect() as connection:
-            require_current(connection)
-    except ConfigurationError as error:
-        return str(error)
+        return mismatch(yard.database) or "ok"
     except SQLAlchemyError as error:
         return f"The database cannot be reached: {type(error).__name__}."
-    return "ok"
 
 
 def _queue_state(yard: Yard) -> str:

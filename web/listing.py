@@ -56,7 +56,7 @@ class JobsView:
         session: Session,
         arguments: Iterable[tuple[str, str]],
         totals: dict[str, int],
-        explain: Callable[[], dict[int, Wait]],
+        explain: Callable[..., dict[int, Wait]],
     ) -> JobsView:
         """Read the page that the URL's arguments ask for.
 

@@ -5,6 +5,7 @@ Owns which page shows what. Must not change anything: every change goes through 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -127,11 +128,13 @@ def _reading() -> Iterator[tuple[Session, Overview]]:
         yield session, Overview.load(session, yard)
 
 
-def _explain(session: Session, overview: Overview) -> Callable[[], dict[int, Wait]]:
-    """Return what explains all waiting jobs, for the pages that show one."""
-    lease_seconds = current_yard().settings.lease_seconds
-    return lambda: waiting.explain(
-        session, lease_seconds=lease_seconds, queue_away=overview.queue_away
+def _explain(session: Session, overview: Overview) -> Callable[..., dict[int, Wait]]:
+    """Return what explains the waiting jobs, for the pages that show one."""
+    return functools.partial(
+        waiting.explain,
+        session,
+        lease_seconds=current_yard().settings.lease_seconds,
+        queue_away=overview.queue_away,
     )
 
 

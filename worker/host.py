@@ -238,6 +238,7 @@ class Host:
             if changed or time.monotonic() >= report_at:
                 self._report()
                 report_at = time.monotonic() + self.yard.settings.heartbeat_seconds
+        self._report()  # its last jobs may take a while yet: nobody shall count on its slots
 
     def _obey_drain(self) -> None:
         """Begin or end to drain, as people ask; a worker that stops drains anyway."""
@@ -289,6 +290,7 @@ class Host:
             | {
                 "versions": self._slots[0].standby.versions,
                 "import_id": self._importer and self._importer.import_id,
+                "stopping": self.stopping,
             },
         }
 

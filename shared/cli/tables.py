@@ -132,9 +132,7 @@ def workers(items: Iterable[dict[str, Any]], now: datetime) -> Table:
 
 
 def _worker_state(worker: dict[str, Any]) -> str:
-    if worker["alive"]:
-        return "running"
-    return "stopped" if worker["stopped_at"] else "lost"
+    return {"alive": "running", "silent": "lost"}.get(worker["state"], str(worker["state"]))
 
 
 def _slot(slot: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from shared.jobs.attempts import (
     requests,
     succeed,
 )
-from shared.jobs.control import move, request_cancel, request_pause, resume
+from shared.jobs.control import move, move_to_front, request_cancel, request_pause, resume
 from shared.jobs.losses import crash, expire_leases, expire_worker, time_out
 from shared.jobs.submissions import delete, edit, retry, submit
 from shared.jobs.transitions import add_event, get, lock
@@ -49,6 +49,7 @@ __all__ = [
     "hold",
     "lock",
     "move",
+    "move_to_front",
     "pause",
     "renew",
     "request_cancel",

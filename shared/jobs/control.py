@@ -110,6 +110,24 @@ def move(session: Session, job_id: int, *, before: int | None, actor: str | None
     return job
 
 
+def move_to_front(session: Session, job_id: int, *, actor: str | None = None) -> Job:
+    """Move a waiting job before all others of its queue.
+
+    Raises:
+        NotFound: there is no such job.
+        Conflict: it does not wait.
+    """
+    job = lock(session, job_id)
+    _require_waiting(job)
+    first = session.scalar(
+        sa.select(Job.id)
+        .where(*_waiting_beside(job))
+        .order_by(Job.priority.desc(), Job.queue_rank, Job.id)
+        .limit(1)
+    )
+    return job if first is None else move(session, job_id, before=first, actor=actor)
+
+
 def _end_of(session: Session, job: Job) -> tuple[int, float, str]:
     others = _waiting_beside(job)
     last = session.execute(
@@ -131,15 +149,28 @@ def _place_before(session: Session, job: Job, before: int) -> tuple[int, float, 
             f"Job {before} waits in queue {other.queue!r}, and job {job.id} in {job.queue!r}; "
             "a job moves within its queue."
         )
-    previous = session.scalar(
-        sa.select(sa.func.max(Job.queue_rank)).where(
-            *_waiting_beside(job),
-            Job.priority == other.priority,
-            Job.queue_rank < other.queue_rank,
-        )
+    where = f"before job {before}"
+    order = sa.tuple_(Job.queue_rank, Job.id)
+    here = sa.tuple_(sa.literal(other.queue_rank), sa.literal(other.id))
+    beside = (*_waiting_beside(job), Job.priority == other.priority)
+    previous = session.scalar(sa.select(sa.func.max(Job.queue_rank)).where(*beside, order < here))
+    if previous is None:
+        return other.priority, other.queue_rank - 1, where
+    rank = (previous + other.queue_rank) / 2
+    if not previous < rank < other.queue_rank:  # no number is left between the two
+        _shift(session, *beside, order >= here)
+        rank = (previous + other.queue_rank + 1) / 2
+    return other.priority, rank, where
+
+
+def _shift(session: Session, *conditions: sa.ColumnElement[bool]) -> None:
+    """Let waiting jobs make room before them."""
+    session.execute(
+        sa.update(Job)
+        .where(*conditions)
+        .values(queue_rank=Job.queue_rank + 1)
+        .execution_options(synchronize_session=False)
     )
-    rank = other.queue_rank - 1 if previous is None else (previous + other.queue_rank) / 2
-    return other.priority, rank, f"before job {before}"
 
 
 def _waiting_beside(job: Job) -> tuple[sa.ColumnElement[bool], ...]:

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared import catalogue
 from shared.database import utc_now
 from shared.errors import Conflict
 from shared.jobs.transitions import add_event, get, lock
@@ -75,7 +76,7 @@ def retry(
     Raises:
         NotFound: there is no such job.
         Conflict: the job is not over yet.
-        InvalidInput: the changed spec breaks a rule.
+        InvalidInput: the changed spec breaks a rule, or there is no such data set.
     """
     old = get(session, job_id)
     if not old.status.terminal:
@@ -86,10 +87,23 @@ def retry(
         priority=old.priority,
         preset=old.preset,
         parent_id=old.id,
-        spec=validate(JobSpec, merge(old.spec, changes or {}), at="spec"),
+        spec=validate(JobSpec, _changed(old.spec, changes or {}), at="spec"),
     )
     spec = submission.spec.model_dump(mode="json")
+    if spec["dataset"]["version"] is None:
+        spec["dataset"]["version"] = catalogue.resolve(session, submission.spec.dataset).version
     return _new_job(session, submission, spec, old.max_attempts, None, actor)
+
+
+def _changed(spec: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Lay changes over a spec; another data set is meant in its newest version."""
+    dataset = changes.get("dataset")
+    if (
+        isinstance(dataset, dict)
+        and dataset.get("name", spec["dataset"]["name"]) != (spec["dataset"]["name"])
+    ):
+        changes = changes | {"dataset": {"version": None, **dataset}}
+    return merge(spec, changes)
 
 
 def edit(
@@ -115,13 +129,19 @@ def edit(
     if where and job.status not in (Status.QUEUED, Status.PAUSED):
         raise Conflict(f"Job {job_id} is {job.status}; only a waiting job can go elsewhere.")
     if changes := plain | where:
+        told = []
         for field, value in changes.items():
+            told.append(f"{field} from {_shown(getattr(job, field))} to {_shown(value)}")
             setattr(job, field, value)
         job.spec = job.spec | {"resources": job.spec["resources"] | where}
-        message = f"Changed {', '.join(changes)}."
+        message = f"Changed {', '.join(told)}."
         add_event(session, job_id, "edited", message, actor=actor, data=changes)
         session.flush()
     return job
+
+
+def _shown(value: Any) -> str:
+    return (" ".join(value) or "none") if isinstance(value, list) else str(value)
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -146,6 +166,19 @@ def _check_same(earlier: Job, submission: JobSubmission, spec: dict[str, Any]) -
         raise Conflict(
             f"The Idempotency-Key was used before, for job {earlier.id}, with another spec."
         )
+
+
+def _last_rank(session: Session, job: Job) -> float:
+    """Return the last rank of those that a new job waits behind; moved ones may be beyond it."""
+    last = session.scalar(
+        sa.select(sa.func.max(Job.queue_rank)).where(
+            Job.status == Status.QUEUED,
+            Job.queue == job.queue,
+            Job.priority == job.priority,
+            Job.id != job.id,
+        )
+    )
+    return 0.0 if last is None else last
 
 
 def _new_job(
@@ -184,7 +217,7 @@ def _new_job(
     )
     session.add(job)
     session.flush()
-    job.queue_rank = job.id
+    job.queue_rank = max(job.id, _last_rank(session, job) + 1)
     message = f"Submitted to queue {job.queue!r}."
     add_event(session, job.id, "submitted", message, actor=actor)
     session.flush()

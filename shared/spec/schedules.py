@@ -256,7 +256,7 @@ def _cosine(schedule: Cosine, done: float, epochs: int) -> float:
 
 def _warmup_cosine(schedule: WarmupCosine, done: float, epochs: int) -> float:
     warm = schedule.warmup_epochs / epochs
-    if done < warm:
+    if done < warm or warm >= 1:  # all of it climbs, the last step too
         return schedule.start_share + (1 - schedule.start_share) * done / warm
     return _between(1.0, schedule.final_share, (done - warm) / (1 - warm))
 

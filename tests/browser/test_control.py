@@ -47,7 +47,7 @@ def test_a_waiting_job_says_why_in_its_page_and_in_the_list(
 ) -> None:
     page = open_page(f"/jobs/{site.ids['queued_next']}")
     expect(why(page)).to_contain_text(re.compile(r"1 job ahead on 3 slots; about \d"))
-    expect(why(page).locator("dd").first).to_have_text("2 in default")
+    expect(why(page).locator("dd").first).to_have_text("2")
     page.goto("/")
     line = page.locator(f'tr[data-job="{site.ids["queued_next"]}"] .why')
     expect(line).to_have_text(re.compile(r"^2\. 1 job ahead on 3 slots; about \d"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -141,6 +142,30 @@ def test_errors_stand_beside_their_fields_and_nothing_is_lost(
     expect(field(page, "spec.epochs")).to_be_focused()
     field(page, "spec.epochs").fill("5")
     expect(field(page, "spec.epochs")).not_to_have_attribute("aria-invalid", "true")
+
+
+@pytest.mark.parametrize(
+    ("path", "typed", "sent"),
+    [
+        ("spec.epochs", "1,000", 1000),
+        ("spec.seed", "2,147,483,647", 2_147_483_647),
+        ("spec.epochs", "1,5", "1,5"),
+        ("spec.epochs", "0,001", "0,001"),
+        ("spec.learning_rate", "0,001", 0.001),
+        ("spec.learning_rate", "1,5e-3", 0.0015),
+        ("spec.learning_rate", "1,000", "1,000"),
+    ],
+)
+def test_a_comma_is_never_guessed(
+    path: str, typed: str, sent: Any, open_page: OpenPage, watch: Any
+) -> None:
+    watch.expected.append("422")
+    page = open_page("/jobs/new")
+    with page.expect_request(lambda request: f"typed {typed}" in str(request.post_data)) as asked:
+        field(page, path).fill(typed)
+        field(page, "name").fill(f"typed {typed}")
+    body = json.loads(asked.value.post_data or "")
+    assert body["spec"][path.removeprefix("spec.")] == sent
 
 
 def test_an_error_in_a_folded_field_unfolds_it(open_page: OpenPage, watch: Any) -> None:

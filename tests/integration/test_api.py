@@ -567,6 +567,22 @@ def test_without_tables_the_server_is_not_ready(settings: Settings, tmp_path: Pa
         assert "trainyard db upgrade" in json_of(answer)["database"]
 
 
+@pytest.mark.parametrize("path", ["/", "/api/v1/jobs"])
+def test_a_database_of_another_revision_is_told_to_people_and_programs(
+    client: FlaskClient, database: Database, path: str
+) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE jobs RENAME COLUMN crashes TO crashed"))
+    client.application.testing = False
+    assert client.get(path).status_code in (500, 503)  # broken, and of this revision
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0004'"))
+    answer = client.get(path)
+    assert answer.status_code == 503
+    for words in ("revision 0004", expected_revision(), "trainyard db upgrade"):
+        assert words in answer.text
+
+
 def test_on_a_database_of_another_revision_the_server_is_not_ready(
     client: FlaskClient, database: Database
 ) -> None:

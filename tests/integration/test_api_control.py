@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
 
-from shared import jobs
+from shared import catalogue, jobs
 from shared.database import Database, utc_now
-from shared.models import Job, JobEvent, Worker
+from shared.models import Dataset, DatasetVersion, Job, JobEvent, Worker
 from tests.web_client import json_of
 from web.api import schemas
 
@@ -152,6 +152,31 @@ def test_a_retry_with_changes_is_a_new_job_and_a_bad_one_makes_none(
         assert session.scalar(sa.select(sa.func.count()).select_from(Job)) == 2
 
 
+def test_a_retry_means_the_newest_version_unless_it_names_one(
+    client: FlaskClient, database: Database
+) -> None:
+    with database.write() as session:
+        found, mnist = catalogue.find(session, "mnist")
+        digits = Dataset(name="digits", title="Digits", created_at=found.created_at)
+        session.add(digits)
+        session.flush()
+        columns = {c.name: getattr(mnist, c.name) for c in DatasetVersion.__table__.columns}
+        columns |= {"id": None, "dataset_id": digits.id, "version": "d" * 64}
+        session.add(DatasetVersion(**columns))
+    job_id = submit(client)
+    post(client, job_id, "cancel")
+
+    def retried(**dataset: Any) -> Any:
+        return post(client, job_id, "retry", {"spec": {"dataset": dataset}})["spec"]["dataset"]
+
+    assert retried(version=None) == {"name": "mnist", "version": mnist.version}
+    assert retried(name="mnist") == {"name": "mnist", "version": mnist.version}
+    assert retried(name="digits") == {"name": "digits", "version": "d" * 64}
+    for dataset in ({"name": "none"}, {"version": "e" * 64}, None):
+        refused = client.post(f"/api/v1/jobs/{job_id}/retry", json={"spec": {"dataset": dataset}})
+        assert refused.status_code == 422, refused.text
+
+
 @pytest.mark.parametrize("what", ["cancel", "pause", "resume", "move"])
 def test_no_such_job_and_a_job_that_is_over_are_told_apart(client: FlaskClient, what: str) -> None:
     body = {"to": "end"} if what == "move" else {}
@@ -184,6 +209,22 @@ def test_a_job_cannot_move_before_one_that_does_not_wait_beside_it(
     for before, status in ((other, 409), (first, 409), (999, 404)):
         answer = client.post(f"/api/v1/jobs/{second}/move", json={"before": before})
         assert answer.status_code == status
+
+
+@pytest.mark.parametrize("end", ["front", "end"])
+def test_a_running_job_has_no_place_even_if_nothing_waits(
+    client: FlaskClient, database: Database, end: str
+) -> None:
+    job_id = submit(client)
+    run(database)
+    assert client.post(f"/api/v1/jobs/{job_id}/move", json={"to": end}).status_code == 409
+
+
+def test_an_edit_tells_what_was_and_what_is(client: FlaskClient, database: Database) -> None:
+    job_id = submit(client, tags=["a"])
+    client.patch(f"/api/v1/jobs/{job_id}", json={"priority": 5, "tags": []})
+    message = newest_event(database, job_id).message
+    assert message == "Changed tags from a to none, priority from 0 to 5."
 
 
 def test_a_worker_drains_and_takes_jobs_again(client: FlaskClient, worker: str) -> None:

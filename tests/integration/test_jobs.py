@@ -618,6 +618,34 @@ def test_jobs_are_moved_in_their_queue(yard: Database) -> None:
     assert [must_claim(yard).job_id for _ in range(4)] == [c, d, b, a]
 
 
+def test_a_new_job_waits_behind_those_that_were_moved_to_the_end(yard: Database) -> None:
+    moved = [submit(yard) for _ in range(3)]
+    with yard.write() as session:
+        for job_id in moved:
+            jobs.move(session, job_id, before=None)
+    last = submit(yard)
+
+    assert [must_claim(yard).job_id for _ in range(4)] == [*moved, last]
+
+
+def test_two_jobs_move_before_a_third_as_often_as_one_likes(yard: Database) -> None:
+    a, b, c, last = (submit(yard) for _ in range(4))
+    for number in range(120):
+        with yard.write() as session:
+            jobs.move(session, (a, b)[number % 2], before=c)
+
+    assert [must_claim(yard).job_id for _ in range(4)] == [a, b, c, last]
+
+
+def test_a_job_moves_between_two_of_one_rank(yard: Database) -> None:
+    a, b, c = (submit(yard) for _ in range(3))
+    with yard.write() as session:
+        session.execute(sa.update(Job).where(Job.id == b).values(queue_rank=a))
+        jobs.move(session, c, before=b)
+
+    assert [must_claim(yard).job_id for _ in range(3)] == [a, c, b]
+
+
 def test_a_moved_job_takes_the_priority_of_its_place(yard: Database) -> None:
     plain = submit(yard)
     urgent = submit(yard, priority=5)

@@ -335,6 +335,44 @@ def test_alone_a_bad_spec_is_wrong_usage_and_names_the_field(
     alone.close()
 
 
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"precision": "mixed_float16"}, "spec.precision"),
+        ({"batch_size": 5000}, "spec.batch_size"),
+        (
+            {"preprocessing": {"augmentation": {"kind": "shift", "pixels": 28}}},
+            "spec.preprocessing.augmentation",
+        ),
+        ({"schedule": {"kind": "warmup_cosine"}, "epochs": 1}, "spec.schedule.warmup_epochs"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_alone_a_spec_that_does_not_fit_the_data_is_wrong_usage(
+    changes: dict[str, Any], field: str, digits: Path, tmp_path: Path
+) -> None:
+    arguments = ["--dataset-dir", str(digits), "--work-dir", str(tmp_path / "work")]
+    alone = Trainer(tmp_path / "alone", arguments, text=json.dumps(changes))
+    assert alone.wait() == program.EXIT_USAGE
+    assert alone.log.read_text().startswith(field)
+    assert not (tmp_path / "work").exists()
+    alone.close()
+
+
+def test_alone_it_never_deletes_another_runs_checkpoints(digits: Path, tmp_path: Path) -> None:
+    earlier = tmp_path / "work" / "checkpoints" / "epoch-00002-step-00000001.npz"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_bytes(b"precious")
+    arguments = ["--dataset-dir", str(digits), "--work-dir", str(tmp_path / "work")]
+    alone = Trainer(tmp_path / "alone", arguments, text=QUICK.model_dump_json())
+    assert alone.wait() == program.EXIT_USAGE
+    log = alone.log.read_text()
+    assert "--resume" in log
+    assert "--work-dir" in log
+    assert earlier.read_bytes() == b"precious"
+    alone.close()
+
+
 def test_alone_resume_goes_on_from_the_newest_checkpoint(
     done: Done, digits: Path, tmp_path: Path
 ) -> None:

@@ -150,13 +150,20 @@ def test_a_stopping_worker_hands_its_job_back_and_another_goes_on(yard: Yard) ->
 
 def test_a_trainer_that_does_not_stop_is_killed_after_the_grace(yard: Yard) -> None:
     job_id = yard.submit(Behaviour.DEAF)
-    with yard.worker(TRAINYARD_GRACE_SECONDS="1") as worker:
+    with yard.worker(TRAINYARD_GRACE_SECONDS="3") as worker:
         yard.wait_training(job_id)
         worker.send_signal(signal.SIGTERM)
+        wait_until(lambda: _state(yard) == "stopping", what="nobody counts on its slots")
         assert worker.wait(30) == 0
 
     assert yard.job(job_id).status is Status.QUEUED
     check_history(yard.database)
+
+
+def _state(yard: Yard) -> str:
+    with yard.database.read() as session:
+        (found,) = workers.seen(session, 60.0)
+        return found.state
 
 
 def test_a_killed_worker_is_noticed_and_another_takes_over(yard: Yard) -> None:

@@ -65,12 +65,9 @@ def move(job_id: int) -> Any:
     actor = current_actor()
 
     def change(session: Session) -> Job:
-        before = where.before
         if where.to == "front":
-            before = _first_beside(session, job_id)
-            if before is None:
-                return jobs.get(session, job_id)
-        return jobs.move(session, job_id, before=before, actor=actor)
+            return jobs.move_to_front(session, job_id, actor=actor)
+        return jobs.move(session, job_id, before=where.before, actor=actor)
 
     return job_detail(change_job(job_id, change))
 
@@ -80,8 +77,8 @@ def move(job_id: int) -> Any:
 def waiting_(job_id: int) -> Any:
     """Return reason, place, forecast and remedies."""
     with current_yard().database.read() as session:
+        found = _explain(session, also=job_id)
         job = jobs.get(session, job_id)
-        found = _explain(session)
     if job_id not in found:
         raise Conflict(f"Job {job_id} is {job.status}; only a queued job waits.")
     return _row(job, found[job_id])
@@ -106,21 +103,13 @@ def _ask(job_id: int, request: Callable[..., Job]) -> Any:
     return job_detail(change_job(job_id, lambda session: request(session, job_id, actor=actor)))
 
 
-def _first_beside(session: Session, job_id: int) -> int | None:
-    """Return the job that would start first in the queue of `job_id`, apart from itself."""
-    job = jobs.get(session, job_id)
-    return session.scalar(
-        sa.select(Job.id)
-        .where(Job.status == Status.QUEUED, Job.queue == job.queue, Job.id != job_id)
-        .order_by(Job.priority.desc(), Job.queue_rank, Job.id)
-        .limit(1)
-    )
-
-
-def _explain(session: Session) -> dict[int, waiting.Wait]:
+def _explain(session: Session, also: int | None = None) -> dict[int, waiting.Wait]:
     yard = current_yard()
     return waiting.explain(
-        session, lease_seconds=yard.settings.lease_seconds, queue_away=queue_away(yard.bell)
+        session,
+        lease_seconds=yard.settings.lease_seconds,
+        queue_away=queue_away(yard.bell),
+        also=also,
     )
 
 

@@ -288,7 +288,7 @@ class WorkerRow(Answer):
     drain_requested_at: AwareDatetime | None
     drain_reason: str | None
     alive: bool
-    state: Literal["alive", "draining", "silent", "stopped"]
+    state: Literal["alive", "draining", "stopping", "silent", "stopped"]
 
 
 class ReachedRow(Answer):

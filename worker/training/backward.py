@@ -13,6 +13,9 @@ tutorial's network in float32, 2 cores with AVX-512, fastest steps of 100 images
 - A convolution's bias gradient is fused into its filter's by the graph optimizer, into a kernel
   three times slower than the two apart. As a product with ones it is not recognised, and faster
   than TensorFlow's own sum. In bfloat16 the fused kernel is the fast one, and stays.
+
+Only what the layers here are made of is arranged: a product that transposes, or a bias of another
+layout, as code of one's own may have it, gets the gradient that TensorFlow has for it.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 _DENSE = "TrainyardDense"
 _BIAS = "TrainyardBias"
@@ -38,6 +42,8 @@ def arranged() -> AbstractContextManager[None]:
 @tf.RegisterGradient(_DENSE)  # type: ignore[untyped-decorator]
 def _dense(op: Any, upstream: Any) -> tuple[Any, Any]:
     """Return the gradients of `inputs @ kernel`: upstream @ kernel^T, inputs^T @ upstream."""
+    if op.get_attr("transpose_a") or op.get_attr("transpose_b"):
+        return _stock("MatMul", op, upstream)
     inputs, kernel = op.inputs
     if not _depends_on_weights(inputs):
         return None, tf.matmul(inputs, upstream, transpose_a=True)
@@ -52,6 +58,8 @@ def _dense(op: Any, upstream: Any) -> tuple[Any, Any]:
 @tf.RegisterGradient(_BIAS)  # type: ignore[untyped-decorator]
 def _bias(op: Any, upstream: Any) -> tuple[Any, Any]:
     """Return the gradients of `values + bias`, channels last: upstream, and its sum a channel."""
+    if op.get_attr("data_format") != b"NHWC":
+        return _stock("BiasAdd", op, upstream)
     if upstream.dtype != tf.float32:
         return upstream, tf.raw_ops.BiasAddGrad(out_backprop=upstream)
     channels = upstream.shape[-1]
@@ -60,12 +68,19 @@ def _bias(op: Any, upstream: Any) -> tuple[Any, Any]:
     return upstream, tf.reshape(tf.matmul(ones, rows), [channels])
 
 
+def _stock(kind: str, op: Any, upstream: Any) -> tuple[Any, Any]:
+    """Return the gradients that TensorFlow itself has for an operation."""
+    found: tuple[Any, Any] = ops.gradient_registry.lookup(kind)(op, upstream)
+    return found
+
+
 def _depends_on_weights(tensor: Any) -> bool:
+    """Whether a variable leads to it: read there, or handed to a loop or function that reads it."""
     seen = set()
     waiting = [tensor.op]
     while waiting:
         op = waiting.pop()
-        if op.type == "ReadVariableOp":
+        if any(source.dtype == tf.resource for source in op.inputs):
             return True
         if op.name not in seen:
             seen.add(op.name)

@@ -71,7 +71,7 @@ def describe(error: BaseException) -> Failed:
         return Failed(kind="out_of_memory", evidence=_line(error), suggestion=_LESS_MEMORY)
     if isinstance(error, InvalidInput):
         return Failed(
-            kind="data", evidence=_line(error), suggestion="Choose a model that fits the images."
+            kind="data", evidence=_line(error), suggestion="Change the field that is named."
         )
     return Failed(kind="internal", evidence=_line(error), suggestion=_REPORT)
 

@@ -6,6 +6,7 @@ Owns what the process is: its arguments, its exit codes, and how it ends.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -39,7 +40,7 @@ to standard output:
   echo '{"model": {"kind": "mlp"}, "epochs": 2}' | python -m worker.training --work-dir out
 
 Checkpoints and artifacts go to the work folder. Ctrl-C saves a checkpoint and ends;
-`--resume` goes on from the newest one.
+`--resume` goes on from the newest one. Without it, a folder with checkpoints is refused.
 
 `--measure` trains nothing: it finds out how long an epoch takes here, how much memory, and the
 largest batch that fits, and reports that.
@@ -154,30 +155,49 @@ def _read_assignment(options: argparse.Namespace) -> Assignment:
     """Build the assignment from the arguments and standard input.
 
     Raises:
-        InvalidInput: the spec breaks a rule.
-        TrainyardError: there is no such data set.
+        InvalidInput: the spec breaks a rule, or does not fit the data.
+        TrainyardError: there is no such data set, or the run would delete another's checkpoints.
     """
     from shared.datasets.cache import materialise
 
     spec = _read_spec(sys.stdin.buffer.read())
     cache = Settings().dataset_cache_dir
     dataset_dir = options.dataset_dir or materialise(spec.dataset.name, cache)
+    _check_fits(spec, dataset_dir)
     work_dir: Path = options.work_dir
+    checkpoints = sorted((work_dir / "checkpoints").glob("*.npz"), reverse=True)
+    if checkpoints and not (options.resume or options.measure):
+        raise TrainyardError(
+            f"{work_dir} holds checkpoints of an earlier run, which this one would delete. "
+            "Go on from them with --resume, or name another folder with --work-dir."
+        )
     work_dir.mkdir(parents=True, exist_ok=True)
     if options.measure:
         return Measure(spec=spec, dataset_dir=dataset_dir, work_dir=work_dir)
-    checkpoints = (work_dir / "checkpoints").glob("*.npz") if options.resume else ()
-    return Run(
-        spec=spec,
-        dataset_dir=dataset_dir,
-        work_dir=work_dir,
-        checkpoints=sorted(checkpoints, reverse=True),
-    )
+    return Run(spec=spec, dataset_dir=dataset_dir, work_dir=work_dir, checkpoints=checkpoints)
+
+
+def _check_fits(spec: JobSpec, dataset_dir: Path) -> None:
+    """Check the spec against the data, as a server does; broken data are training's to name.
+
+    Raises:
+        InvalidInput: the spec does not fit them; names the field.
+    """
+    import numpy as np
+
+    from shared.datasets.layout import DESCRIPTION
+    from shared.spec import fits
+
+    try:
+        images = np.load(dataset_dir / "x_train.npy", mmap_mode="r", allow_pickle=False)
+        count, height, width, channels = images.shape
+        classes = len(json.loads((dataset_dir / DESCRIPTION).read_text())["classes"])
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        return
+    fits.check(spec, (height, width, channels), classes=classes, train_images=count)
 
 
 def _read_spec(text: bytes) -> JobSpec:
-    import json
-
     try:
         document = json.loads(text)
     except ValueError as error:

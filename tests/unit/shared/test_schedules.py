@@ -102,6 +102,14 @@ def test_warmup_climbs_straight_then_falls_along_a_cosine() -> None:
     assert rates[-1] == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize(("warmup_epochs", "reached"), [(1, 1.0), (2, 0.55)])
+def test_a_job_no_longer_than_its_warmup_only_climbs(warmup_epochs: float, reached: float) -> None:
+    schedule = WarmupCosine(warmup_epochs=warmup_epochs, start_share=0.1)
+    rates = by_step(spec_of(schedule, epochs=1))
+    done = np.linspace(0, 1, STEPS)
+    np.testing.assert_allclose(rates, 0.02 * (0.1 + (reached - 0.1) * done), rtol=1e-12)
+
+
 def test_one_cycle_rises_to_the_rate_and_falls_to_almost_nothing() -> None:
     rates = by_step(spec_of(OneCycle(rise=0.3, start_share=0.04, final_share=0.001)))
     done = np.linspace(0, 1, 10 * STEPS)

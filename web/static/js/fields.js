@@ -12,23 +12,28 @@ const READ = {
   boolean: (node) => node.checked,
   choice: (node) => node.value,
   text: (node) => (node.value.trim() === "" && node.hasAttribute("data-nullable") ? null : node.value.trim()),
-  integer: number,
-  number,
-  list: (node) => words(node).map(numberOrText),
+  integer: (node) => number(node, withoutThousands),
+  number: (node) => number(node, withPoint),
+  list: (node) => words(node).map((word) => numberOrText(word)),
   words,
   pairs,
   layers: (node) => parsed(node.value),
 };
 
+const THOUSANDS = /^-?[1-9]\d{0,2}(,\d{3})+$/;
+const withoutThousands = (text) => (THOUSANDS.test(text) ? text.replaceAll(",", "") : text);
+
+/** 0,001 is 0.001. What could be thousands as well, such as 1,000, stays as it is, and is no number. */
+const withPoint = (text) => (THOUSANDS.test(text) ? text : text.replace(",", "."));
+
 /** A number if it reads as one; else the text itself, for the server to object to. */
-function numberOrText(text) {
-  const plain = text.replace(",", ".");
-  return plain !== "" && Number.isFinite(Number(plain)) ? Number(plain) : text;
+function numberOrText(text, plain = text) {
+  return Number.isFinite(Number(plain)) ? Number(plain) : text;
 }
 
-function number(node) {
+function number(node, plain) {
   const text = node.value.trim();
-  return text === "" ? null : numberOrText(text);
+  return text === "" ? null : numberOrText(text, plain(text));
 }
 
 function words(node) {
