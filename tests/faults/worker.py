@@ -28,7 +28,7 @@ from shared.jobs import Lease, Slot
 from shared.settings import Settings
 from tests import fake_worker
 from tests.waiting import wait_until
-from worker import celery_app, supervisor
+from worker import celery_app, importer, supervisor
 from worker.job_log import JobLog
 from worker.uploader import Uploader
 from worker.watchdog import Watchdog
@@ -40,7 +40,7 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _replace(owner: Any, name: str, new: Callable[..., Any]) -> None:
+def _replace(owner: Any, name: str, new: Any) -> None:
     mock.patch.object(owner, name, new).start()
 
 
@@ -171,6 +171,16 @@ def silent_store(switch: str) -> None:
     _replace(ArtifactStore, "get", get)
 
 
+def unlisted_store(_: str) -> None:
+    """Let the artifact store list nothing, and look for what is to be tidied at every look."""
+    _replace(importer, "_TIDY_SECONDS", 0.0)
+
+    def names(store: ArtifactStore, path: str) -> list[str]:
+        raise StoreUnavailable("The artifact store cannot be used: it lists nothing")
+
+    _replace(ArtifactStore, "names", names)
+
+
 def slow_store(switch: str) -> None:
     """Let the artifact store take nothing but checkpoints, nor refuse, while `switch` exists."""
     real = ArtifactStore.put
@@ -201,6 +211,7 @@ FAULTS: dict[str, Callable[[str], None]] = {
         silent_store,
         slow_store,
         stop_in_claim,
+        unlisted_store,
         visibility_timeout,
     )
 }

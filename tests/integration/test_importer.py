@@ -144,6 +144,19 @@ def test_files_that_a_dead_worker_left_behind_go(yard: Yard, web: FlaskClient) -
 
 
 @pytest.mark.usefixtures("no_process_left")
+def test_imports_do_without_the_store_s_list(yard: Yard, web: FlaskClient) -> None:
+    lost = start(web, {"a.csv": table(digits(30))})
+    with yard.database.write() as session:
+        for _ in range(imports.MAX_TRIES):
+            assert imports.claim(session, "dead", lease_seconds=-1) is not None
+    with yard.worker(fault="unlisted_store"):
+        wait_over(yard, lost, TicketStatus.FAILED)
+        wait_over(yard, start(web, {"b.csv": table(digits(24))}))
+        yard.wait_log("w1", "stay for now: The artifact store cannot be used: it lists nothing")
+    assert "Traceback" not in yard.log("w1").read_text()
+
+
+@pytest.mark.usefixtures("no_process_left")
 def test_a_killed_worker_s_import_is_finished_by_another(yard: Yard, web: FlaskClient) -> None:
     import_id = start(web, {"a.csv": table(digits(30))})
     with yard.worker("w1") as worker:
