@@ -11,7 +11,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -223,11 +223,9 @@ class ArtifactStore:
         return sorted(PurePosixPath(name).name for name in found)
 
     def delete(self, path: str) -> None:
-        """Delete the file or folder at `path`; nothing there is no error."""
-        with self._asking():
-            target = self._url(path)
-            if self._fs.exists(target):
-                self._fs.rm(target, recursive=True)
+        """Delete the file or folder at `path`; nothing there, or no more, is no error."""
+        with self._asking(), suppress(FileNotFoundError):
+            self._fs.rm(self._url(path), recursive=True)
 
     def _url(self, path: str) -> str:
         """Join `path` to the root, refusing whatever would lead out of it."""
