@@ -213,6 +213,14 @@ class ArtifactStore:
         with self._asking():
             return bool(self._fs.exists(self._url(path)))
 
+    def size(self, path: str) -> int | None:
+        """Return the bytes of the file at `path`; None if there is no file."""
+        try:
+            with self._asking():
+                return int(self._fs.size(self._url(path)))
+        except FileNotFoundError:
+            return None
+
     def names(self, path: str) -> list[str]:
         """Return the names of what lies in the folder at `path`; none if there is no folder."""
         try:
