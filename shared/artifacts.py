@@ -11,7 +11,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -217,6 +217,14 @@ class ArtifactStore:
         with self._asking():
             return bool(self._fs.exists(self._url(path)))
 
+    def size(self, path: str) -> int | None:
+        """Return the bytes of the file at `path`; None if there is no file."""
+        try:
+            with self._asking():
+                return int(self._fs.size(self._url(path)))
+        except FileNotFoundError:
+            return None
+
     def names(self, path: str) -> list[str]:
         """Return the names of what lies in the folder at `path`; none if there is no folder."""
         try:
@@ -227,11 +235,9 @@ class ArtifactStore:
         return sorted(PurePosixPath(name).name for name in found)
 
     def delete(self, path: str) -> None:
-        """Delete the file or folder at `path`; nothing there is no error."""
-        with self._asking():
-            target = self._url(path)
-            if self._fs.exists(target):
-                self._fs.rm(target, recursive=True)
+        """Delete the file or folder at `path`; nothing there, or no more, is no error."""
+        with self._asking(), suppress(FileNotFoundError):
+            self._fs.rm(self._url(path), recursive=True)
 
     def _url(self, path: str) -> str:
         """Join `path` to the root, refusing whatever would lead out of it."""

@@ -110,7 +110,8 @@ def delete(session: Session, name: str) -> list[str]:
         name: of the data set.
 
     Returns:
-        Where in the artifact store lie versions that no data set has any more.
+        Where in the artifact store lie versions that no data set has any more: no import uses
+        these places again.
 
     Raises:
         NotFound: there is no such data set.
@@ -137,10 +138,23 @@ def delete(session: Session, name: str) -> list[str]:
     return sorted(uris - set(kept))
 
 
-def is_used(session: Session, uri: str) -> bool:
-    """Whether a data set has the version that lies at `uri`."""
-    used = sa.select(DatasetVersion.id).where(DatasetVersion.uri == uri).limit(1)
-    return session.scalar(used) is not None
+def place_of(session: Session, version: str) -> str | None:
+    """Return where in the artifact store a version lies that some data set has."""
+    stored = sa.select(DatasetVersion.uri).where(
+        DatasetVersion.version == version, ~DatasetVersion.uri.startswith(BUNDLED_SCHEME)
+    )
+    return session.scalar(stored.order_by(DatasetVersion.id).limit(1))
+
+
+def keep(session: Session, uri: str) -> bool:
+    """Whether a data set has what lies at `uri`; if so, that stays until the session ends.
+
+    Args:
+        session: a writing session.
+        uri: a place in the artifact store.
+    """
+    named = sa.select(DatasetVersion.id).where(DatasetVersion.uri == uri)
+    return session.scalars(named.with_for_update()).first() is not None
 
 
 def find(session: Session, name: str, version: str | None = None) -> tuple[Dataset, DatasetVersion]:

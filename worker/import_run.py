@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from shared import imports, protocol
+from shared import catalogue, imports, protocol
 from shared.datasets.derived import DERIVED
 from shared.datasets.known import KNOWN, KnownFile
 from shared.datasets.layout import ARRAYS, DESCRIPTION
@@ -64,6 +65,7 @@ class ImportRun:
         self._holder = Holder(yard, ticket, drain, renew=imports.renew, what=f"import {ticket.id}")
         self._log_lines: list[str] = []
         folder = f"import-{ticket.id}-{ticket.token[:8]}"
+        self._unpublished: str | None = None
         self._work_dir: Path = yard.settings.worker_work_dir / folder
 
     def run(self) -> None:
@@ -78,8 +80,10 @@ class ImportRun:
             over = self._is_gone()
         finally:
             shutil.rmtree(self._work_dir, ignore_errors=True)
+            if self._unpublished:
+                self._discard(self._unpublished)
         if over:
-            self._yard.store.delete(imports.folder(self._ticket.id))
+            self._discard(imports.folder(self._ticket.id))
 
     def _carry_out(self) -> bool:
         """Import, and write what came of it; return False if another worker shall do it."""
@@ -108,12 +112,7 @@ class ImportRun:
         if not isinstance(event, ReadDone):
             self._holder.write(self._failed(event))
             return
-        uri = f"datasets/{event.version}"
-        self._store_version(out_dir, uri)
-        self._holder.write(lambda s: imports.publish(s, self._ticket, event, uri))
-        # Another data set that had the same version may have been deleted with it meanwhile.
-        for name in _VERSION_FILES:
-            self._store_file(out_dir / name, f"{uri}/{name}")
+        self._publish(event, out_dir)
 
     # --- the files ------------------------------------------------------------------------------
 
@@ -230,16 +229,43 @@ class ImportRun:
 
     # --- what comes of it -----------------------------------------------------------------------
 
-    def _store_version(self, out_dir: Path, uri: str) -> None:
-        """Put what is missing of a version into the artifact store."""
-        for place, name in enumerate(_VERSION_FILES):
-            share = _READ_SHARE + (1 - _READ_SHARE) * place / len(_VERSION_FILES)
+    def _publish(self, read: ReadDone, out_dir: Path) -> None:
+        """Store the version where a data set has it already, or else in its own place; publish it.
+
+        A place that no data set names is never taken up again: whoever deletes it harms nobody.
+        """
+        own = f"datasets/{read.version}-{self._ticket.token[:8]}"
+        with self._yard.database.read() as session:
+            place = catalogue.place_of(session, read.version) or own
+        try:
+            self._store_and_enter(read, out_dir, place, own=own)
+        except _PlaceGone:  # deleted meanwhile
+            self._store_and_enter(read, out_dir, own, own=own)
+
+    def _store_and_enter(self, read: ReadDone, out_dir: Path, place: str, *, own: str) -> None:
+        def enter(session: Session) -> None:
+            if place != own and not catalogue.keep(session, place):
+                raise _PlaceGone
+            imports.publish(session, self._ticket, read, place)
+
+        self._unpublished = own
+        for number, name in enumerate(_VERSION_FILES):
+            share = _READ_SHARE + (1 - _READ_SHARE) * number / len(_VERSION_FILES)
             self._holder.tell("Storing the version", share)
-            self._patiently(partial(self._store_file, out_dir / name, f"{uri}/{name}"))
+            self._patiently(partial(self._store_file, out_dir / name, f"{place}/{name}"))
+        self._unpublished = None  # from here on it may be published though SQL does not answer
+        self._holder.write(enter)
 
     def _store_file(self, local: Path, path: str) -> None:
-        if not self._yard.store.exists(path):
+        """Store a file unless it is there, whole."""
+        if self._yard.store.size(path) != local.stat().st_size:
             self._yard.store.put(local, path)
+
+    def _discard(self, path: str) -> None:
+        try:
+            self._yard.store.delete(path)
+        except (OSError, TrainyardError) as error:
+            log.warning("Import %d: %s stays for now: %s", self._ticket.id, path, error)
 
     def _failed(self, event: Refused | protocol.Failed) -> Write:
         if isinstance(event, Refused):
@@ -283,6 +309,10 @@ class ImportRun:
 
 class _Drained(Exception):
     """The worker stops; another one shall import."""
+
+
+class _PlaceGone(Exception):
+    """No data set names the place any more where the version was to lie."""
 
 
 def _took_too_long(limits: Limits) -> protocol.Failed:

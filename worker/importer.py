@@ -13,6 +13,7 @@ import time
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared import imports
+from shared.errors import TrainyardError
 from shared.tickets import Ticket
 from worker.drain import Drain
 from worker.import_run import ImportRun
@@ -59,8 +60,8 @@ class Importer:
                 continue
             try:
                 if time.monotonic() >= tidy_at:
-                    self._tidy()
                     tidy_at = time.monotonic() + _TIDY_SECONDS
+                    self._tidy()
                 while not self._drain.is_set() and (ticket := self._claim()) is not None:
                     self.import_id = ticket.id
                     ImportRun(self._yard, ticket, self._drain).run()
@@ -86,11 +87,19 @@ class Importer:
     def _tidy(self) -> None:
         """Forget what is old, and delete what was sent and is of no import that is not over.
 
-        A folder is looked for before the imports are read: none comes without its import.
+        Imports do without the store's list, which it may not give.
         """
-        sent = self._yard.store.names(imports.UPLOADS)
         with self._yard.database.write() as session:
             imports.tidy(session)
+        try:
+            self._delete_unneeded()
+        except (OSError, TrainyardError) as error:
+            log.warning("Files of imports that are over stay for now: %s", error)
+
+    def _delete_unneeded(self) -> None:
+        """Look for folders, and then at the imports: no folder comes without its import."""
+        sent = self._yard.store.names(imports.UPLOADS)
+        with self._yard.database.read() as session:
             needed = imports.not_over(session)
         for import_id in {int(name) for name in sent if name.isdecimal()} - needed:
             self._yard.store.delete(imports.folder(import_id))

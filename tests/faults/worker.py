@@ -22,7 +22,7 @@ from kombu.transport.redis import Channel
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from shared import jobs, queue, recording
+from shared import imports, jobs, queue, recording
 from shared.artifacts import ArtifactStore
 from shared.errors import StoreRefused, StoreUnavailable
 from shared.jobs import Lease, Slot
@@ -30,7 +30,8 @@ from shared.protocol import Run
 from shared.settings import Settings
 from tests import fake_worker
 from tests.waiting import wait_until
-from worker import celery_app, inputs, machine_memory, supervisor
+from worker import celery_app, importer, inputs, machine_memory, supervisor
+from worker.holder import Holder, Write
 from worker.job_log import JobLog
 from worker.uploader import Uploader
 from worker.watchdog import Watchdog
@@ -173,6 +174,44 @@ def silent_store(switch: str) -> None:
     _replace(ArtifactStore, "get", get)
 
 
+def wait_to_publish(switch: str) -> None:
+    """Let an import wait with its publishing while the file `switch` exists."""
+    real = Holder.write
+
+    def write(holder: Holder, write: Write) -> None:
+        if Path(switch).exists():
+            print("It waits to publish.", flush=True)
+            wait_until(lambda: not Path(switch).exists(), 60, what="it may be published")
+        real(holder, write)
+
+    _replace(Holder, "write", write)
+
+
+def silent_once_published(_: str) -> None:
+    """Let the artifact store answer nothing once an import is published."""
+    real = imports.publish
+
+    def silent(store: ArtifactStore, *_: Any) -> None:
+        raise StoreUnavailable("The artifact store cannot be used: it is silent")
+
+    def publish(*arguments: Any) -> dict[str, Any]:
+        for method in ("delete", "exists", "put", "size"):
+            _replace(ArtifactStore, method, silent)
+        return real(*arguments)
+
+    _replace(imports, "publish", publish)
+
+
+def unlisted_store(_: str) -> None:
+    """Let the artifact store list nothing, and look for what is to be tidied at every look."""
+    _replace(importer, "_TIDY_SECONDS", 0.0)
+
+    def names(store: ArtifactStore, path: str) -> list[str]:
+        raise StoreUnavailable("The artifact store cannot be used: it lists nothing")
+
+    _replace(ArtifactStore, "names", names)
+
+
 def slow_store(switch: str) -> None:
     """Let the artifact store take nothing but checkpoints, nor refuse, while `switch` exists."""
     real = ArtifactStore.put
@@ -276,11 +315,14 @@ FAULTS: dict[str, Callable[[str], None]] = {
         late_refusal,
         refused_success,
         refusing_store,
+        silent_once_published,
         silent_store,
         slow_preparation,
         slow_store,
         stop_in_claim,
+        unlisted_store,
         visibility_timeout,
+        wait_to_publish,
     )
 }
 

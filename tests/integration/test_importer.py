@@ -18,6 +18,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from shared import catalogue, imports
+from shared.artifacts import ArtifactStore
 from shared.database import Database
 from shared.datasets import known
 from shared.errors import NotFound
@@ -32,6 +33,8 @@ from tests.worker_yard import Yard, make_yard
 from web.api import dataset_schemas
 from worker.inputs import description_of
 
+VERSION_FILES = 8
+
 
 @pytest.fixture
 def yard(service_settings: Settings, database: Database, tmp_path: Path) -> Yard:
@@ -42,6 +45,14 @@ def yard(service_settings: Settings, database: Database, tmp_path: Path) -> Yard
 def web(yard: Yard) -> Iterator[FlaskClient]:
     with serving(yard.settings, yard.database) as client:
         yield client
+
+
+def place_of(yard: Yard, version: str) -> str:
+    with yard.database.read() as session:
+        place = catalogue.place_of(session, version)
+    assert place is not None
+    assert place.startswith(f"datasets/{version}-")
+    return place
 
 
 @pytest.mark.usefixtures("no_process_left")
@@ -61,7 +72,7 @@ def test_a_table_is_imported_looked_at_and_trained_on_beside_a_running_job(
         assert (detail["train_images"], detail["test_images"]) == (40, 12)
         assert web.get("/datasets/flowers").status_code == 200
         assert stored(yard.settings) == [
-            f"datasets/{detail['version']}/{name}"
+            f"{place_of(yard, detail['version'])}/{name}"
             for name in (
                 "dataset.json",
                 "means.npy",
@@ -141,6 +152,19 @@ def test_files_that_a_dead_worker_left_behind_go(yard: Yard, web: FlaskClient) -
             lambda: [path.split("/")[1] for path in stored(yard.settings)] == [number],
             what="only the files that are still to be imported are there",
         )
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_imports_do_without_the_store_s_list(yard: Yard, web: FlaskClient) -> None:
+    lost = start(web, {"a.csv": table(digits(30))})
+    with yard.database.write() as session:
+        for _ in range(imports.MAX_TRIES):
+            assert imports.claim(session, "dead", lease_seconds=-1) is not None
+    with yard.worker(fault="unlisted_store"):
+        wait_over(yard, lost, TicketStatus.FAILED)
+        wait_over(yard, start(web, {"b.csv": table(digits(24))}))
+        yard.wait_log("w1", "stay for now: The artifact store cannot be used: it lists nothing")
+    assert "Traceback" not in yard.log("w1").read_text()
 
 
 @pytest.mark.usefixtures("no_process_left")
@@ -234,6 +258,74 @@ def test_workers_show_what_they_import(yard: Yard, web: FlaskClient) -> None:
         reader.resume()
         wait_over(yard, import_id)
         wait_until(lambda: shown() is None, what="the worker shows no import")
+
+
+# --- the same content again ---------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_content_that_comes_again_while_it_is_deleted_stays(
+    yard: Yard, web: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = npz(**digits(30))
+    really = ArtifactStore.delete
+
+    def delete_late(store: ArtifactStore, path: str) -> None:
+        if path.startswith("datasets/"):
+            wait_over(yard, start(web, {"a.npz": content}, "blooms"))
+        really(store, path)
+
+    with yard.worker():
+        wait_over(yard, start(web, {"a.npz": content}))
+        monkeypatch.setattr(ArtifactStore, "delete", delete_late)
+        assert web.delete(f"{DATASETS}/flowers").status_code == 204
+    assert len(stored(yard.settings)) == VERSION_FILES
+    check_history(yard.database, yard.store)
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_content_whose_place_goes_before_it_is_published_gets_another(
+    yard: Yard, web: FlaskClient
+) -> None:
+    content, switch = npz(**digits(30)), yard.folder / "wait"
+    with yard.worker(fault=f"wait_to_publish:{switch}"):
+        wait_over(yard, start(web, {"a.npz": content}))
+        switch.touch()
+        import_id = start(web, {"a.npz": content}, "blooms")
+        yard.wait_log("w1", "waits to publish")
+        assert web.delete(f"{DATASETS}/flowers").status_code == 204
+        switch.unlink()
+        wait_over(yard, import_id)
+    assert len(stored(yard.settings)) == VERSION_FILES
+    check_history(yard.database, yard.store)
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_store_that_falls_silent_when_all_is_published_is_no_failure(
+    yard: Yard, web: FlaskClient
+) -> None:
+    with yard.worker(fault="silent_once_published"):
+        import_id = start(web, {"a.npz": npz(**digits(30))})
+        yard.wait_log("w1", f"Import {import_id}: uploads/{import_id} stays for now")
+        wait_over(yard, import_id)
+    log = yard.log("w1").read_text()
+    assert "cannot be carried out" not in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_stored_file_that_is_cut_off_is_mended_by_importing_again(
+    yard: Yard, web: FlaskClient
+) -> None:
+    with yard.worker():
+        wait_over(yard, start(web, {"a.npz": npz(**digits(30))}))
+        with yard.database.read() as session:
+            _, version = catalogue.find(session, "flowers")
+        file = yard.settings.data_dir / "artifacts" / version.uri / "x_train.npy"
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-64])
+        wait_over(yard, start(web, {"a.npz": npz(**digits(30))}))
+    assert file.read_bytes() == whole
 
 
 # --- public sets --------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from shared import catalogue, imports, jobs
+from shared.artifacts import ArtifactStore
 from shared.database import Database, utc_now
 from shared.datasets.bundled import BUNDLED
-from shared.errors import Conflict, InvalidInput, LeaseLost, NotFound
+from shared.errors import Conflict, InvalidInput, LeaseLost, NotFound, StoreUnavailable
 from shared.models import Dataset, DatasetVersion, Import, TicketStatus
 from shared.reading import ReadDone
 from shared.settings import Settings
@@ -311,6 +312,21 @@ def test_a_connection_that_breaks_leaves_nothing(client: FlaskClient, settings: 
     assert answer.status_code == 400
     assert json_of(client.get(path))["files"] == []
     assert stored(settings) == []
+
+
+def test_a_store_that_deletes_nothing_hides_no_answer(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def delete(store: ArtifactStore, path: str) -> None:
+        raise StoreUnavailable("The artifact store cannot be used: it is silent")
+
+    monkeypatch.setattr(ArtifactStore, "delete", delete)
+    path = begun(client)
+    for _ in range(2):
+        assert send(client, path, "a.csv", b"1").status_code == 200
+    monkeypatch.setattr(imports, "MOST_FILES", 0)
+    assert fields_of(send(client, path, "a.csv", b"1")) == ["files"]
+    assert client.delete(path).status_code == 204
 
 
 def test_names_parts_and_other_sites_are_checked(client: FlaskClient) -> None:

@@ -82,9 +82,7 @@ def delete_dataset(name: str) -> Any:
     with yard.database.write() as session:
         unused = catalogue.delete(session, name)
     for uri in unused:
-        with yard.database.read() as session:
-            if not catalogue.is_used(session, uri):  # nobody has added it meanwhile
-                yard.artifacts.delete(uri)
+        yard.artifacts.delete(uri)
     return Response(status=HTTPStatus.NO_CONTENT)
 
 

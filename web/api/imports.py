@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ _CHUNK_BYTES = 1 << 18
 _RECENT = 50
 _FILE_NAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,255}")
 _PARTS = ("train", "test")
+
+log = logging.getLogger(__name__)
 
 
 @bp.post("/datasets")
@@ -97,11 +100,19 @@ def _enter(yard: Yard, import_id: int, file: dict[str, Any]) -> dict[str, Any]:
             row = imports.add_file(session, import_id, file)
             body, replaced = import_row(row), before - {each["path"] for each in row.files}
     except TrainyardError:
-        yard.artifacts.delete(file["path"])
+        _discard(yard, file["path"])
         raise
     for each in replaced:
-        yard.artifacts.delete(each)
+        _discard(yard, each)
     return body
+
+
+def _discard(yard: Yard, path: str) -> None:
+    """Delete what no import needs; what stays because the store is away, workers delete later."""
+    try:
+        yard.artifacts.delete(path)
+    except (OSError, TrainyardError) as error:
+        log.warning("%s stays for now: %s", path, error)
 
 
 @bp.post(f"{_IMPORT}/start")
@@ -142,7 +153,7 @@ def forget_import(import_id: int) -> Any:
     yard = current_yard()
     with yard.database.write() as session:
         imports.delete(session, import_id)
-    yard.artifacts.delete(imports.folder(import_id))
+    _discard(yard, imports.folder(import_id))
     return Response(status=HTTPStatus.NO_CONTENT)
 
 

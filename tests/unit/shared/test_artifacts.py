@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from shared.artifacts import ArtifactStore
 from shared.errors import InvalidInput, NotFound, StoreRefused, StoreUnavailable
@@ -86,6 +87,14 @@ def test_deleting_removes_a_tree_and_nothing_is_no_error(
     store.delete("jobs/1")
 
     assert not store.exists("jobs/1")
+
+
+def test_what_another_has_just_deleted_is_no_error(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.make()
+    monkeypatch.setattr(LocalFileSystem, "exists", lambda *_, **__: True)  # it was a moment ago
+    store.delete("uploads/1")
 
 
 @pytest.mark.parametrize("path", ["", "/etc/passwd", "../x", "jobs/../../x", "a\\..\\b", "a\0b"])
