@@ -12,6 +12,7 @@ from playwright.sync_api import Page, Route, expect
 
 from shared import imports
 from shared.reading import ReadDone
+from shared.spec.dataset_import import DatasetImport
 from shared.tickets import Ticket
 from tests.browser.conftest import DESKTOP, PHONE, OpenPage, Site, Watch
 from tests.sent_files import digits, picture, table
@@ -308,3 +309,45 @@ def test_stop_ends_an_import_also_while_the_server_is_away(
 def exists(site: Site, import_id: int) -> bool:
     with site.database.read() as session:
         return import_id in [row.id for row in imports.recent(session, 50)]
+
+
+def begin(site: Site, name: str) -> int:
+    """Begin an import as somebody else would, with a file, and start it."""
+    with site.database.write() as session:
+        import_id = imports.begin(session, DatasetImport(name=name), actor="API, 10.0.0.7").id
+        file = {"name": "a.csv", "part": None, "bytes": 1, "sha256": "0" * 64, "path": "uploads/0"}
+        imports.add_file(session, import_id, file)
+        imports.start(session, import_id)
+    return import_id
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE])
+def test_the_list_shows_what_runs_waits_and_has_failed(
+    open_page: OpenPage, site: Site, viewport: Any
+) -> None:
+    begin(site, "broken")
+    refuse(site, claim(site))
+    running = begin(site, "running")
+    ticket = claim(site)
+    waiting = begin(site, "waiting")
+    page = open_page("/datasets", viewport=viewport)
+    failed, other = (
+        page.get_by_role("region", name=f"{name}: the files could not be read")
+        for name in ("broken", "running")
+    )
+    expect(failed).to_contain_text("by API, 10.0.0.7")
+    expect(failed).to_contain_text("Correct the file.")
+    failed.locator("summary").click()
+    expect(failed.locator("tbody td").first).to_have_text("petals_train.csv")
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    expect(page.get_by_label("Import of waiting", exact=True)).to_contain_text("1 import ahead")
+    refuse(site, ticket)  # so that the list of failed ones is drawn anew
+    expect(other).to_be_visible()
+    expect(failed.locator("details")).to_have_attribute("open", "")
+    page.get_by_role("button", name="Stop the import of waiting").click()
+    page.get_by_role("button", name="Stop the import", exact=True).click()
+    expect(page.get_by_label("Import of waiting", exact=True)).to_have_count(0)
+    for one in (failed, other):
+        one.get_by_role("button", name="Dismiss").click()
+        expect(one).to_have_count(0)
+    assert not any(exists(site, one) for one in (running, waiting))

@@ -34,7 +34,7 @@ export async function follow(path, show, signal) {
   let answer = await ask((timely) => start(path, timely));
   while (!OVER.includes(answer.status)) {
     share = answer.progress?.share ?? 0;
-    show(answer.progress?.doing ?? "A worker takes it", share);
+    show(answer.waiting ?? answer.progress?.doing ?? "A worker has it", share);
     await pause();
     answer = await ask((timely) => get(path, timely));
   }
