@@ -94,11 +94,13 @@ def add_version(
         .where(DatasetVersion.version == read.version, Dataset.id != dataset.id)
         .order_by(Dataset.name)
     ).all()
+    content = read.model_dump(mode="json", exclude={"event", "notes"})
+    content["report"] |= {"notes": read.notes}
     if known is None:
-        content = read.model_dump(mode="json", exclude={"event", "notes"})
         _enter(session, dataset, uri, content)
     else:
         known.created_at = utc_now()  # the newest again
+        known.report = content["report"]
     return known is not None, list(others)
 
 

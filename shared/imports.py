@@ -30,6 +30,8 @@ MAX_TRIES = 2
 MOST_FILES = 64
 _ABANDONED_SECONDS = 86_400.0
 _KEPT_SECONDS = 30 * 86_400.0
+_NEWS_SECONDS = 86_400.0
+_MOST_NEWS = 20
 
 _desk = Desk(
     Import,
@@ -142,6 +144,13 @@ def unfinished(session: Session) -> list[Import]:
     """Return the imports that wait or run, in order."""
     open_ = Import.status.in_((TicketStatus.QUEUED, TicketStatus.RUNNING))
     return list(session.scalars(sa.select(Import).where(open_).order_by(Import.id)))
+
+
+def failed_lately(session: Session) -> list[Import]:
+    """Return the imports that failed within the last day, the newest first."""
+    lately = Import.finished_at > utc_now(-_NEWS_SECONDS)
+    query = sa.select(Import).where(Import.status == TicketStatus.FAILED, lately)
+    return list(session.scalars(query.order_by(Import.finished_at.desc()).limit(_MOST_NEWS)))
 
 
 def claim(session: Session, worker: str, *, lease_seconds: float) -> Ticket | None:

@@ -94,6 +94,7 @@ _IMPORT = [
     "status",
     "name",
     "request",
+    "actor",
     "requested_at",
     "finished_at",
     "worker",
@@ -229,10 +230,15 @@ def preflight_row(preflight: Preflight) -> dict[str, Any]:
     return _pick(preflight, _PREFLIGHT)
 
 
-def import_row(row: Import) -> dict[str, Any]:
-    """Return an import, its files without their places in the store."""
+def import_row(row: Import, waiting: str | None = None) -> dict[str, Any]:
+    """Return an import, its files without their places in the store.
+
+    Args:
+        row: the import.
+        waiting: why no worker has taken it yet, if it waits.
+    """
     files = [{key: file[key] for key in ("name", "part", "bytes", "sha256")} for file in row.files]
-    return _pick(row, _IMPORT) | {"files": files}
+    return _pick(row, _IMPORT) | {"files": files, "waiting": waiting}
 
 
 def worker_row(worker: Worker) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.forecast import Forecast, Line, Place, Waiting, places
-from shared.models import Job, Status
+from shared.models import Import, Job, Status, TicketStatus
 from shared.workers import Seen, seen
 
 # More waiting jobs than this are not looked at one by one; those behind have no forecast.
@@ -114,6 +114,48 @@ def explain_preflight(
     seconds = Forecast(session, fitting).first_free([place.kind for place in fitting])
     busy = "The only slot that could try it is" if len(fitting) == 1 else "All slots are"
     return f"{busy} busy; it is tried when one is free{_about(seconds)}."
+
+
+def explain_imports(session: Session, *, lease_seconds: float) -> dict[int, str]:
+    """Say in a sentence why each import waits, by its number.
+
+    Args:
+        session: for reading.
+        lease_seconds: how old a worker's heartbeat may be.
+    """
+    open_ = Import.status.in_((TicketStatus.QUEUED, TicketStatus.RUNNING))
+    rows = session.execute(sa.select(Import.id, Import.status).where(open_).order_by(Import.id))
+    found = [(row.id, row.status is TicketStatus.QUEUED) for row in rows]
+    queued = [import_id for import_id, waits in found if waits]
+    if not queued:
+        return {}
+    if (obstacle := import_obstacle(session, lease_seconds=lease_seconds)) is not None:
+        return dict.fromkeys(queued, obstacle)
+    takers = sum(worker.takes_imports for worker in seen(session, lease_seconds))
+    running = len(found) - len(queued)
+    return {
+        import_id: _imports_ahead(running + place, takers) for place, import_id in enumerate(queued)
+    }
+
+
+def import_obstacle(session: Session, *, lease_seconds: float) -> str | None:
+    """Say why no worker would take an import; None if one would. Arguments as above."""
+    alive = [worker for worker in seen(session, lease_seconds) if worker.alive]
+    if not alive:
+        return "No worker is connected: it waits until one is."
+    if not any(worker.imports for worker in alive):
+        return "None of the connected workers imports (TRAINYARD_IMPORTS): it waits for one."
+    if not any(worker.takes_imports for worker in alive):
+        return "Every worker that imports drains: it waits until one takes work again."
+    return None
+
+
+def _imports_ahead(count: int, takers: int) -> str:
+    if count < takers:
+        return "A worker takes it in a moment."
+    imports = "1 import" if count == 1 else f"{count} imports"
+    where = "the only worker that imports" if takers == 1 else f"{takers} workers"
+    return f"{imports} ahead on {where}."
 
 
 # --- one job ------------------------------------------------------------------------------------

@@ -46,6 +46,16 @@ class Seen:
         """Whether it takes jobs."""
         return self.state == "alive"
 
+    @property
+    def imports(self) -> bool:
+        """Whether it reads the files of imports, as workers do unless they are told not to."""
+        return bool(self.worker.info.get("imports", True))
+
+    @property
+    def takes_imports(self) -> bool:
+        """Whether it would take an import now, or after another one."""
+        return self.takes_jobs and self.imports
+
     def row(self) -> dict[str, Any]:
         """Return the worker as JSON, with `alive` and `state`."""
         return worker_row(self.worker) | {"alive": self.alive, "state": self.state}

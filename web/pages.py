@@ -96,10 +96,12 @@ def workers() -> str:
 def datasets() -> str:
     """Show the data sets."""
     with _reading() as (session, overview):
+        waits = waiting.explain_imports(session, lease_seconds=_lease_seconds())
         return render_template(
             "datasets.html",
             datasets=[look.card(*row) for row in catalogue.newest(session)],
-            imports=[import_row(row) for row in imports.unfinished(session)],
+            imports=[import_row(row, waits.get(row.id)) for row in imports.unfinished(session)],
+            failed=[import_row(row) for row in imports.failed_lately(session)],
             overview=overview,
         )
 
@@ -109,7 +111,14 @@ def new_dataset() -> str:
     """Show the form of an import; for a data set that there is, of a new version."""
     with _reading() as (session, overview):
         form = NewImport.load(session, request.args.get("name"), request.args.get("known"))
-        return render_template("new_dataset.html", form=form, known=KNOWN, overview=overview)
+        return render_template(
+            "new_dataset.html",
+            form=form,
+            known=KNOWN,
+            most_files=imports.MOST_FILES,
+            obstacle=waiting.import_obstacle(session, lease_seconds=_lease_seconds()),
+            overview=overview,
+        )
 
 
 @bp.get("/datasets/<name>")
@@ -133,9 +142,13 @@ def _explain(session: Session, overview: Overview) -> Callable[..., dict[int, Wa
     return functools.partial(
         waiting.explain,
         session,
-        lease_seconds=current_yard().settings.lease_seconds,
+        lease_seconds=_lease_seconds(),
         queue_away=overview.queue_away,
     )
+
+
+def _lease_seconds() -> float:
+    return current_yard().settings.lease_seconds
 
 
 def _datasets(session: Session) -> list[dict[str, Any]]:

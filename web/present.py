@@ -34,6 +34,10 @@ _SOFTWARE = {
     "numpy": "NumPy",
     "tensorflow": "TensorFlow",
 }
+_IMPORT_FAILURES = {
+    "data": "the files could not be read",
+    "fetch": "the files could not be fetched",
+}
 SPARK_WIDTH = 104
 SPARK_HEIGHT = 28
 _SPARK_PAD = 3
@@ -54,6 +58,11 @@ def software(name: str) -> str:
 def failure_title(kind: str) -> str:
     """Return a failure's kind as a heading."""
     return doctor.TITLES.get(kind, kind_name(kind))
+
+
+def import_failure(kind: str) -> str:
+    """Say in a few words that an import failed, and at what."""
+    return _IMPORT_FAILURES.get(kind, "the import could not be carried out")
 
 
 def percent(value: float | None, digits: int = 2) -> str:
@@ -185,6 +194,7 @@ FILTERS = (
     failure_title,
     figure,
     file_size,
+    import_failure,
     kind_name,
     loss,
     percent,

@@ -289,6 +289,7 @@ class Host:
             "info": _machine()
             | {
                 "versions": self._slots[0].standby.versions,
+                "imports": self._importer is not None,
                 "import_id": self._importer and self._importer.import_id,
                 "stopping": self.stopping,
             },

@@ -169,8 +169,8 @@ def _follow(client: Client, path: str, answer: dict[str, Any]) -> dict[str, Any]
     with Progress(*columns, console=make_console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=1.0)
         while answer["status"] not in _OVER:
-            progress = answer["progress"] or {"doing": "A worker takes it", "share": 0.0}
-            words = clean(progress["doing"])
+            progress = answer["progress"] or {"doing": "A worker has it", "share": 0.0}
+            words = clean(answer.get("waiting") or progress["doing"])
             bar.update(task, description=words, completed=progress["share"])
             time.sleep(_PAUSE_SECONDS)
             answer = _look(client, path, lambda words: bar.update(task, description=words))

@@ -96,3 +96,7 @@ class Report(_Facts):
     repeats: Repeats
     balance: Balance
     findings: list[Finding]
+    notes: list[str] = Field(
+        default_factory=list,
+        description="How the files were read, where they did not say.",
+    )

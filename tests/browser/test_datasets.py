@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from shared import imports
 from shared.reading import ReadDone
+from shared.spec.dataset_import import DatasetImport
 from shared.tickets import Ticket
 from tests.browser.conftest import DESKTOP, PHONE, OpenPage, Site, Watch
 from tests.sent_files import digits, picture, table
@@ -20,11 +21,13 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.browser
 
 
-def claim(site: Site) -> Ticket:
-    """Take the import that the page starts, as a worker would."""
+def claim(site: Site, page: Page | None = None) -> Ticket:
+    """Take the import that the page starts, as a worker would; hear its routes, if it has any."""
     found: list[Ticket] = []
 
     def claimed() -> bool:
+        if page is not None:
+            page.evaluate("1")
         with site.database.write() as session:
             ticket = imports.claim(session, "w1", lease_seconds=60)
         found.extend([ticket] if ticket else [])
@@ -214,9 +217,137 @@ def test_an_import_can_be_stopped(open_page: OpenPage, site: Site, tmp_path: Pat
     ticket = claim(site)
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("[data-state]")).to_be_hidden()
+    wait_until(lambda: not exists(site, ticket.id), what="the import is forgotten")
 
-    def gone() -> bool:
-        with site.database.read() as session:
-            return ticket.id not in [row.id for row in imports.recent(session, 50)]
 
-    wait_until(gone, what="the import is forgotten")
+class Trouble:
+    """A network that loses or breaks the answers about imports while `on`.
+
+    Attributes:
+        asked: method and end of the path of each request.
+        on: whether it is in trouble now.
+    """
+
+    def __init__(self, page: Page, watch: Watch) -> None:
+        self.asked: list[str] = []
+        self.on = True
+        self._turn = 0
+        watch.expected.append("Failed to load resource")
+        page.route(re.compile(r"/api/v1/imports/\d+(/start)?$"), self._handle)
+
+    def _handle(self, route: Route) -> None:
+        self.asked.append(f"{route.request.method} {route.request.url.rpartition('/')[2]}")
+        self._turn += 1
+        if not self.on or route.request.method == "DELETE":
+            route.continue_()
+        elif route.request.method == "POST":
+            route.fetch()  # the server hears it; its answer is lost
+            route.abort()
+        elif self._turn % 2:
+            route.abort("connectionreset")
+        else:
+            route.fulfill(status=502, body="Bad Gateway", content_type="text/html")
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether the page gave the import up."""
+        return any(one.startswith("DELETE") for one in self.asked)
+
+
+def test_a_server_that_is_away_for_a_moment_ends_no_import(
+    open_page: OpenPage, site: Site, watch: Watch, tmp_path: Path
+) -> None:
+    page = open_page("/datasets/new")
+    choose(page, tmp_path, steady__csv=table(digits(30)))
+    trouble = Trouble(page, watch)
+    page.get_by_role("button", name="Import").click()
+    ticket = claim(site, page)
+    expect(page.locator("[data-doing]")).to_have_text("The server is away; looking again")
+    wait_until(lambda: page.evaluate("1") and len(trouble.asked) > 4, what="it looks again")
+    trouble.on = False
+    progress = {"doing": "Reading: 20 images", "share": 0.5}
+    with site.database.write() as session:
+        imports.renew(session, ticket, lease_seconds=60, progress=progress)
+    expect(page.locator("[data-doing]")).to_have_text("Reading: 20 images")
+    with site.database.write() as session:
+        imports.publish(session, ticket, read_done(), "bundled:mnist")
+    expect(page.get_by_role("heading", name="steady", level=1)).to_be_visible()
+    assert not trouble.forgotten
+
+
+def test_a_server_that_stays_away_is_told_and_its_import_left_to_go_on(
+    open_page: OpenPage, site: Site, watch: Watch, tmp_path: Path
+) -> None:
+    page = open_page("/datasets/new")
+    page.clock.install()
+    choose(page, tmp_path, patient__csv=table(digits(30)))
+    trouble = Trouble(page, watch)
+    page.get_by_role("button", name="Import").click()
+    ticket = claim(site, page)
+    expect(page.locator("[data-doing]")).to_have_text("The server is away; looking again")
+    page.clock.fast_forward("01:05")
+    expect(page.locator(".toast-bad")).to_contain_text("it goes on")
+    assert not trouble.forgotten
+    refuse(site, ticket)
+
+
+def test_stop_ends_an_import_also_while_the_server_is_away(
+    open_page: OpenPage, site: Site, watch: Watch, tmp_path: Path
+) -> None:
+    page = open_page("/datasets/new")
+    choose(page, tmp_path, halted__csv=table(digits(30)))
+    trouble = Trouble(page, watch)
+    page.get_by_role("button", name="Import").click()
+    ticket = claim(site, page)
+    expect(page.locator("[data-doing]")).to_have_text("The server is away; looking again")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("[data-state]")).to_be_hidden()
+    wait_until(lambda: page.evaluate("1") and trouble.forgotten, what="the import is given up")
+    wait_until(lambda: not exists(site, ticket.id), what="the import is forgotten")
+
+
+def exists(site: Site, import_id: int) -> bool:
+    with site.database.read() as session:
+        return import_id in [row.id for row in imports.recent(session, 50)]
+
+
+def begin(site: Site, name: str) -> int:
+    """Begin an import as somebody else would, with a file, and start it."""
+    with site.database.write() as session:
+        import_id = imports.begin(session, DatasetImport(name=name), actor="API, 10.0.0.7").id
+        file = {"name": "a.csv", "part": None, "bytes": 1, "sha256": "0" * 64, "path": "uploads/0"}
+        imports.add_file(session, import_id, file)
+        imports.start(session, import_id)
+    return import_id
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE])
+def test_the_list_shows_what_runs_waits_and_has_failed(
+    open_page: OpenPage, site: Site, viewport: Any
+) -> None:
+    begin(site, "broken")
+    refuse(site, claim(site))
+    running = begin(site, "running")
+    ticket = claim(site)
+    waiting = begin(site, "waiting")
+    page = open_page("/datasets", viewport=viewport)
+    failed, other = (
+        page.get_by_role("region", name=f"{name}: the files could not be read")
+        for name in ("broken", "running")
+    )
+    expect(failed).to_contain_text("by API, 10.0.0.7")
+    expect(failed).to_contain_text("Correct the file.")
+    failed.locator("summary").click()
+    expect(failed.locator("tbody td").first).to_have_text("petals_train.csv")
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    expect(page.get_by_label("Import of waiting", exact=True)).to_contain_text("1 import ahead")
+    refuse(site, ticket)  # so that the list of failed ones is drawn anew
+    expect(other).to_be_visible()
+    expect(failed.locator("details")).to_have_attribute("open", "")
+    page.get_by_role("button", name="Stop the import of waiting").click()
+    page.get_by_role("button", name="Stop the import", exact=True).click()
+    expect(page.get_by_label("Import of waiting", exact=True)).to_have_count(0)
+    for one in (failed, other):
+        one.get_by_role("button", name="Dismiss").click()
+        expect(one).to_have_count(0)
+    assert not any(exists(site, one) for one in (running, waiting))

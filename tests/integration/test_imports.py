@@ -13,12 +13,12 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from shared import catalogue, imports, jobs
+from shared import catalogue, imports, jobs, waiting, workers
 from shared.artifacts import ArtifactStore
 from shared.database import Database, utc_now
 from shared.datasets.bundled import BUNDLED
 from shared.errors import Conflict, InvalidInput, LeaseLost, NotFound, StoreUnavailable
-from shared.models import Dataset, DatasetVersion, Import, TicketStatus
+from shared.models import Dataset, DatasetVersion, Import, TicketStatus, Worker
 from shared.reading import ReadDone
 from shared.settings import Settings
 from shared.spec.dataset_import import DatasetImport, ImportOptions
@@ -230,6 +230,42 @@ def test_a_data_set_that_a_job_needs_cannot_go(settings: Settings, known_sets: D
         assert catalogue.delete(session, "flowers")
 
 
+def add_worker(database: Database, name: str, **info: Any) -> None:
+    """Enter a living worker."""
+    with database.write() as session:
+        row = Worker(name=name, hostname=name, pid=1, queues=["default"], slots=[], info=info)
+        row.started_at = row.heartbeat_at = utc_now()
+        session.add(row)
+
+
+def test_one_true_sentence_says_why_an_import_waits(known_sets: Database) -> None:
+    first, second, third = [begin_and_start(known_sets, name) for name in ("a", "b", "c")]
+
+    def sentences() -> dict[int, str]:
+        with known_sets.read() as session:
+            return waiting.explain_imports(session, lease_seconds=60)
+
+    assert sentences()[first] == "No worker is connected: it waits until one is."
+    add_worker(known_sets, "w1", imports=False)
+    assert "None of the connected workers imports" in sentences()[third]
+    add_worker(known_sets, "w2")  # of a release that did not say it
+    assert sentences() == {
+        first: "A worker takes it in a moment.",
+        second: "1 import ahead on the only worker that imports.",
+        third: "2 imports ahead on the only worker that imports.",
+    }
+    must_claim(known_sets)
+    add_worker(known_sets, "w3", imports=True)
+    assert sentences() == {
+        second: "A worker takes it in a moment.",
+        third: "2 imports ahead on 2 workers.",
+    }
+    with known_sets.write() as session:
+        for name in ("w2", "w3"):
+            workers.request_drain(session, name, reason="A new disk.")
+    assert "Every worker that imports drains" in sentences()[second]
+
+
 # --- over HTTP ----------------------------------------------------------------------------------
 
 
@@ -408,3 +444,70 @@ def test_a_version_of_an_older_release_gets_its_report(known_sets: Database) -> 
     with known_sets.write() as session:
         catalogue.register_bundled(session)
         assert catalogue.find(session, "mnist")[1].report == BUNDLED["mnist"].report()
+
+
+# --- on the pages -------------------------------------------------------------------------------
+
+FAULT = {"file": "a.csv", "row": 60_001, "column": "p<3>", "value": "dark", "rule": "A number."}
+
+
+def fail(database: Database, name: str, **failure: Any) -> int:
+    """Have an import fail."""
+    import_id = begin_and_start(database, name)
+    ticket = must_claim(database)
+    usual = {"kind": "data", "evidence": "Broken.", "suggestion": "Correct it.", "faults": []}
+    with database.write() as session:
+        imports.fail(session, ticket, usual | failure)
+    return import_id
+
+
+def test_a_failed_import_stands_in_the_list_for_a_day_unless_it_is_dismissed(
+    client: FlaskClient, database: Database
+) -> None:
+    dismissed = fail(database, "petals", faults=[FAULT])
+    fail(database, "stones", kind="lost", evidence="2 workers fell silent.")
+    page = client.get("/datasets").text
+    assert "petals: the files could not be read" in page
+    assert "stones: the import could not be carried out" in page
+    for words in ("60,001", "p&lt;3&gt;", "dark", "A number.", "2 workers fell silent.", "by ann"):
+        assert words in page
+    assert client.delete(f"/api/v1/imports/{dismissed}").status_code == 204
+    assert "petals" not in client.get("/datasets").text
+    with database.write() as session:
+        session.execute(sa.update(Import).values(finished_at=utc_now(-90_000)))
+    assert "stones" not in client.get("/datasets").text
+
+
+def publish_mnist(database: Database, name: str, **changes: Any) -> ReadDone:
+    """Have an import made of MNIST's own files, which pages can show."""
+    done = read_done(**BUNDLED["mnist"].content.as_dict() | changes)
+    begin_and_start(database, name)
+    ticket = must_claim(database)
+    with database.write() as session:
+        imports.publish(session, ticket, done, "bundled:mnist")
+    return done
+
+
+def test_how_a_version_was_read_stays_on_its_page(client: FlaskClient, database: Database) -> None:
+    publish_mnist(database, "flowers")
+    with database.write() as session:
+        session.execute(sa.delete(Import))  # as it is after a month
+    assert "How it was read" in (page := client.get("/datasets/flowers").text)
+    assert "A note." in page
+    assert json_of(client.get(f"{DATASETS}/flowers"))["report"]["notes"] == ["A note."]
+    assert "How it was read" not in client.get("/datasets/mnist").text
+
+
+def test_a_waiting_import_says_why_in_list_form_and_api(
+    client: FlaskClient, database: Database
+) -> None:
+    path = begun(client)
+    assert json_of(client.get(path))["waiting"] is None
+    send(client, path, "a.csv", b"1")
+    started = client.post(f"{path}/start", json={})
+    sentence = "No worker is connected: it waits until one is."
+    assert dataset_schemas.Import.model_validate_json(started.data).waiting == sentence
+    assert json_of(client.get(path))["waiting"] == sentence
+    assert json_of(client.get("/api/v1/imports"))["items"][0]["waiting"] == sentence
+    assert sentence in client.get("/datasets").text
+    assert sentence in client.get("/datasets/new").text

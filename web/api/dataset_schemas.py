@@ -111,9 +111,11 @@ class Import(Answer):
     name: str
     request: DatasetImport
     files: list[SentFile]
+    actor: str | None = Field(description="Who asked for it: by what, and from where.")
     requested_at: AwareDatetime
     finished_at: AwareDatetime | None
     worker: str | None
+    waiting: str | None = Field(description="Why no worker has taken it yet.")
     progress: dict[str, Any] | None = Field(description="doing (words) and share (0 to 1).")
     report: ImportReport | None
     failure: ImportFailure | None

@@ -10,11 +10,13 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Response, request
+from sqlalchemy.orm import Session
 from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
 
-from shared import imports
+from shared import imports, waiting
 from shared.datasets.known import complete
 from shared.errors import InvalidInput, TrainyardError
+from shared.models import Import, TicketStatus
 from shared.records import import_row
 from shared.spec.dataset_import import DatasetImport
 from shared.spec.job import validate
@@ -48,7 +50,7 @@ def begin_import() -> Any:
     asked = complete(validate(DatasetImport, read_json()))
     with current_yard().database.write() as session:
         row = imports.begin(session, asked, actor=current_actor())
-        body = import_row(row)
+        body = _body(session, row)
     return body, HTTPStatus.ACCEPTED, {"Location": f"{bp.url_prefix}/imports/{row.id}"}
 
 
@@ -98,7 +100,7 @@ def _enter(yard: Yard, import_id: int, file: dict[str, Any]) -> dict[str, Any]:
         with yard.database.write() as session:
             before = {each["path"] for each in imports.get(session, import_id).files}
             row = imports.add_file(session, import_id, file)
-            body, replaced = import_row(row), before - {each["path"] for each in row.files}
+            body, replaced = _body(session, row), before - {each["path"] for each in row.files}
     except TrainyardError:
         _discard(yard, file["path"])
         raise
@@ -125,7 +127,7 @@ def start_import(import_id: int) -> Any:
     """Queue the import; a worker takes it within a second or two."""
     read_json(default={})
     with current_yard().database.write() as session:
-        body = import_row(imports.start(session, import_id))
+        body = _body(session, imports.start(session, import_id))
     return body, HTTPStatus.ACCEPTED
 
 
@@ -134,7 +136,7 @@ def start_import(import_id: int) -> Any:
 def list_imports() -> Any:
     """Return the newest imports."""
     with current_yard().database.read() as session:
-        items = [import_row(row) for row in imports.recent(session, _RECENT)]
+        items = _bodies(session, imports.recent(session, _RECENT))
     return {"items": items, "next_cursor": None}
 
 
@@ -143,7 +145,7 @@ def list_imports() -> Any:
 def look_at_import(import_id: int) -> Any:
     """Return how far it is, or what came of it; kept for a month."""
     with current_yard().database.read() as session:
-        return import_row(imports.get(session, import_id))
+        return _body(session, imports.get(session, import_id))
 
 
 @bp.delete(_IMPORT)
@@ -155,6 +157,19 @@ def forget_import(import_id: int) -> Any:
         imports.delete(session, import_id)
     _discard(yard, imports.folder(import_id))
     return Response(status=HTTPStatus.NO_CONTENT)
+
+
+def _body(session: Session, row: Import) -> dict[str, Any]:
+    return _bodies(session, [row])[0]
+
+
+def _bodies(session: Session, rows: list[Import]) -> list[dict[str, Any]]:
+    """Return imports with why those that wait do."""
+    waits: dict[int, str] = {}
+    if any(row.status is TicketStatus.QUEUED for row in rows):
+        lease_seconds = current_yard().settings.lease_seconds
+        waits = waiting.explain_imports(session, lease_seconds=lease_seconds)
+    return [import_row(row, waits.get(row.id)) for row in rows]
 
 
 def _chunks() -> Iterator[bytes]:

@@ -94,6 +94,15 @@ const ACTIONS = {
     await send("DELETE", `/api/v1/workers/${encodeURIComponent(worker)}/drain`);
     toast(`${worker} takes jobs again.`);
   },
+  async stopImport({ import: number, name }) {
+    const sure = await confirm({ title: `Stop the import of ${name}?`, text: "The files that were sent are deleted, and nothing is kept of them.", yes: "Stop the import", no: "Let it go on" });
+    if (!sure) return;
+    await send("DELETE", `/api/v1/imports/${number}`);
+    toast(`The import of ${name} is stopped.`);
+  },
+  async dismissImport({ import: number }) {
+    await send("DELETE", `/api/v1/imports/${number}`);
+  },
   async start({ preset }) {
     open(await post("/api/v1/jobs", { preset }));
   },

@@ -8,7 +8,8 @@ export class Problem extends Error {
   }
 }
 
-export async function send(method, path, body, headers = {}) {
+/** Ask; what `signal` ends counts as unanswered. */
+export async function send(method, path, body, headers = {}, signal = undefined) {
   let response;
   try {
     response = await fetch(path, {
@@ -16,6 +17,7 @@ export async function send(method, path, body, headers = {}) {
       headers: { "Content-Type": "application/json", Accept: "application/json", ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
       keepalive: method === "DELETE", // also when the page is being left
+      signal,
     });
   } catch {
     throw new Problem(0, { detail: "The server cannot be reached. Nothing was changed; try again." });
@@ -28,5 +30,5 @@ export async function send(method, path, body, headers = {}) {
   return answer;
 }
 
-export const get = (path) => send("GET", path);
-export const post = (path, body, headers) => send("POST", path, body, headers);
+export const get = (path, signal) => send("GET", path, undefined, {}, signal);
+export const post = (path, body, headers, signal) => send("POST", path, body, headers, signal);

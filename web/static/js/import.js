@@ -4,7 +4,7 @@ import { collect, form } from "./fields.js";
 import { fileSize } from "./format.js";
 import { Problem, post } from "./http.js";
 import { clearError, clearErrors, showErrors } from "./problems.js";
-import { follow, forget, sendFile } from "./upload.js";
+import { follow, forget, isAway, sendFile } from "./upload.js";
 import { filesBelow, zip } from "./zip.js";
 
 const input = form.querySelector("[data-files]");
@@ -17,7 +17,7 @@ const WORDS = { train: /(^|[^a-z])train(ing)?([^a-z]|$)/i, test: /(^|[^a-z])(tes
 
 let files = []; // {file, part}
 let named = Boolean(name.value); // whether a person has named the data set
-let running = null; // {abort, path}
+let running = null; // {abort, path, sent}: sent once a worker may have it
 
 // --- the files --------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ async function start() {
   clearErrors();
   failure.hidden = true;
   const abort = new AbortController();
-  running = { abort, path: null };
+  running = { abort, path: null, sent: false };
   submit.setAttribute("aria-disabled", "true");
   try {
     if (!files.length && !known()) throw new Problem(422, { errors: [{ field: "", rule: "Choose files, or a public data set." }] });
@@ -139,21 +139,33 @@ async function start() {
     state.scrollIntoView({ block: "nearest" });
     const begun = await post("/api/v1/datasets", { ...collect(), known: known() });
     running.path = `/api/v1/imports/${begun.id}`;
+    abort.signal.throwIfAborted();
     await sendAll(running.path, abort.signal);
+    running.sent = true;
     const over = await follow(running.path, show, abort.signal);
     if (over.status === "done") return arrive(over);
     showFailure(over.failure);
     finish();
   } catch (error) {
-    const path = running?.path;
-    finish();
-    if (path) forget(path);
-    if (error.name === "AbortError") return;
-    if (!(error instanceof Problem)) throw error;
-    if (error.status === 422 || error.status === 400) showErrors(error);
-    else toast(error.message, { bad: true });
+    giveUp(error);
   }
 }
+
+/** End what was asked for: what may go well on a worker is left to it, unless a person stops it. */
+function giveUp(error) {
+  const { path, sent } = running;
+  finish();
+  const stopped = error.name === "AbortError";
+  if (path && (stopped || !sent || isRefusal(error))) forget(path);
+  if (stopped) return;
+  if (!(error instanceof Problem)) throw error;
+  if (error.status === 422 || error.status === 400) showErrors(error);
+  else if (sent && isAway(error)) toast("The server has been away for a minute. If the import has started, it goes on:", { bad: true, link: { href: "/datasets", text: "see the data sets" } });
+  else toast(error.message, { bad: true });
+}
+
+/** Whether the server would not start the import, so that nobody reads it. */
+const isRefusal = ({ status }) => status === 422 || status === 400;
 
 async function sendAll(path, signal) {
   const total = files.reduce((sum, { file }) => sum + file.size, 0);
@@ -167,7 +179,7 @@ async function sendAll(path, signal) {
 }
 
 function arrive({ name: dataset, report }) {
-  const words = [...report.notes];
+  const words = []; // its notes stand on the page
   if (report.known) words.push("This content was there before; it is the newest version again.");
   if (report.others.length) words.push(`The same content as ${report.others.join(", ")}.`);
   if (words.length) sessionStorage.setItem("warning", words.join(" "));

@@ -18,13 +18,14 @@ export function swapRegions(page) {
   tick();
 }
 
-/** Put `next` in the place of `now`, unless nothing changed. */
+/** Put `next` in the place of `now`, unless nothing changed; what was folded out stays so. */
 export function exchange(now, next) {
   const fresh = document.importNode(next, true);
-  const fingerprint = (node) => node.outerHTML.replace(/(<time[^>]*>)[^<]*/g, "$1");
+  const fingerprint = (node) => node.outerHTML.replace(/(<time[^>]*>)[^<]*/g, "$1").replaceAll(' open=""', "");
   const print = fingerprint(fresh);
   if ((prints.get(now) ?? fingerprint(now)) === print) return now;
   const focus = focusPath(now);
+  for (const fold of now.querySelectorAll("details[open][id]")) fresh.querySelector(`details[id="${fold.id}"]`)?.setAttribute("open", "");
   now.replaceWith(fresh);
   prints.set(fresh, print);
   focus?.(fresh);
