@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from shared.datasets.report import Part
 from worker.importing.faults import bad, shown
-from worker.importing.sources import part_of
+from worker.importing.sources import part_of, parts_of
 
 _NO_CLASS = "A picture must lie in a folder that is called like its class."
 
@@ -42,7 +42,8 @@ def places(names: Sequence[str], file: str, notes: list[str]) -> list[Place | No
     Raises:
         BadFile: naming a picture in no folder of a class.
     """
-    folders = [PurePosixPath(name).parts[:-1] for name in names]
+    # Many pictures share a folder: its name is kept once.
+    folders = [tuple(map(sys.intern, parts_of(name)[:-1])) for name in names]
     depth = _shared_depth(folders, stop_at_parts=True)
     folders = [parts[depth:] for parts in folders]
     if any(len(parts) > 1 and part_of(parts[0]) for parts in folders):
