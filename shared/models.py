@@ -269,7 +269,7 @@ class Job(Base):
     final_eval_accuracy: Mapped[float | None]
     final_eval_loss: Mapped[float | None]
     test_accuracy: Mapped[float | None]
-    duration_seconds: Mapped[float | None]  # claimed to finished
+    duration_seconds: Mapped[float | None]  # that its attempts ran, together
     lost_seconds: Mapped[float] = mapped_column(default=0.0)  # work repeated after losses
     curve: Mapped[list[Any]]  # [epoch, train_accuracy, eval_accuracy], thinned to 64 points
     run_info: Mapped[dict[str, Any] | None]  # newest `Started`: device, versions, layers ...

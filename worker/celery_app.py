@@ -7,6 +7,8 @@ signal reaches all of them.
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import warnings
 from typing import Any
 
@@ -17,6 +19,8 @@ from shared.queue import TASK_NAME, Bell, make_celery
 from worker.host import Host, ring_for_waiting_work
 from worker.spot import SpotWatcher
 from worker.watchdog import Watchdog
+
+_SPOT_NOTICE = "The cloud takes this machine away."
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +108,15 @@ def _lose_connection() -> None:
 
 
 def _watch_spot(host: Host) -> SpotWatcher | None:
-    """Drain when the cloud says that it takes this machine away, if it is to be asked."""
+    """Stop, as SIGTERM does it, when the cloud says that it takes this machine away."""
     settings = host.yard.settings
     if settings.spot == "off":
         return None
-    watcher = SpotWatcher(settings.spot, host.begin_stop, base_url=settings.spot_url)
+
+    def leave() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)  # first: SQL may be away
+        host.begin_leaving(_SPOT_NOTICE)
+
+    watcher = SpotWatcher(settings.spot, leave, base_url=settings.spot_url)
     watcher.start()
     return watcher

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from shared import jobs, preflights, workers
 from shared.database import utc_now
-from shared.errors import ConfigurationError, QueueUnavailable
+from shared.errors import ConfigurationError, NotFound, QueueUnavailable
 from shared.jobs import Lease, Slot
 from shared.models import Worker
 from shared.queue import Bell
@@ -149,6 +149,15 @@ class Host:
         self._stopping.set()
         self.drain.set()
         self._changed.set()
+
+    def begin_leaving(self, reason: str) -> None:
+        """Begin to stop, and let the worker's row say why; not safe in a signal handler."""
+        self.begin_stop()
+        try:
+            with self.yard.database.write() as session:
+                workers.request_drain(session, self.yard.settings.worker_name, reason=reason)
+        except (SQLAlchemyError, NotFound) as error:
+            log.warning("The worker's row does not say why it drains: %s", error)
 
     def stop(self) -> None:
         """End the standby trainers and sign off; running attempts have ended by now."""

@@ -63,7 +63,7 @@ class Pilot:
     def _try(self) -> None:
         try:
             answer = self._answer()
-        except (LeaseLost, NotFound) as error:  # nobody asks any more
+        except LeaseLost as error:  # nobody asks any more, or somebody else answers
             log.info("%s", error)
             return
         except Exception as error:  # whatever it is, the person who waits is told
@@ -95,7 +95,10 @@ class Pilot:
 
     def _gather(self) -> protocol.Measure:
         with self._yard.database.read() as session:
-            spec = JobSpec.model_validate(preflights.get(session, self._ticket.id).spec)
+            try:
+                spec = JobSpec.model_validate(preflights.get(session, self._ticket.id).spec)
+            except NotFound as error:
+                raise LeaseLost(str(error)) from error
             version = catalogue.resolve(session, spec.dataset)
         return protocol.Measure(
             spec=spec,

@@ -5,7 +5,8 @@ them for sure. Periodic checkpoints are what a job's safety rests on.
 
     AWS    GET /latest/meta-data/spot/instance-action, with a session token: 404 until the notice
     GCP    GET /computeMetadata/v1/instance/preempted: `FALSE` until the notice
-    Azure  GET /metadata/scheduledevents: an event of type `Preempt` is the notice
+    Azure  GET /metadata/scheduledevents, which lists those of a whole scale set: an event of type
+           `Preempt` that names this machine (/metadata/instance/compute/name) is the notice
 """
 
 from __future__ import annotations
@@ -49,7 +50,13 @@ def _gcp(base_url: str) -> bool:
 def _azure(base_url: str) -> bool:
     request = _Request("/metadata/scheduledevents?api-version=2020-07-01", {"Metadata": "true"})
     events = json.loads(_ask(base_url, request) or "{}").get("Events", [])
-    return any(event.get("EventType") == "Preempt" for event in events)
+    preempted = [event for event in events if event.get("EventType") == "Preempt"]
+    if not preempted:
+        return False
+    path = "/metadata/instance/compute/name?api-version=2021-02-01&format=text"
+    name = _ask(base_url, _Request(path, {"Metadata": "true"}))
+    # Better to hand back in vain than to lose what was not saved.
+    return name is None or any(name.strip() in event["Resources"] for event in preempted)
 
 
 _ASK: dict[str, Callable[[str], bool]] = {"aws": _aws, "gcp": _gcp, "azure": _azure}
@@ -107,7 +114,7 @@ class SpotWatcher:
     def _noticed(self) -> bool:
         try:
             noticed = _ASK[self._cloud](self._base_url)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it answers, this goes on watching
             if not self._silent:
                 log.warning("The metadata service of %s does not answer: %s", self._cloud, error)
             self._silent = True

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from shared.database import utc_now
 from shared.errors import LeaseLost
 from shared.jobs.lost_work import count_lost_work
-from shared.jobs.transitions import add_event, get, rowcount, transition
+from shared.jobs.transitions import add_event, finish, get, rowcount, transition
 from shared.models import Attempt, Job, Outcome, Status
 
 
@@ -266,22 +266,7 @@ def _finish(
     session: Session, lease: Lease, status: Status, outcome: Outcome, detail: str, **values: Any
 ) -> None:
     end_attempt(session, lease, outcome, detail)
-    claimed_at, now = session.execute(
-        sa.select(sa.func.coalesce(Job.claimed_at, utc_now()), utc_now()).where(
-            Job.id == lease.job_id
-        )
-    ).one()
-    transition(
-        session,
-        lease.job_id,
-        Status.RUNNING,
-        status,
-        finished_at=now,
-        duration_seconds=(now - claimed_at).total_seconds(),
-        outcome_detail=detail,
-        progress=None,
-        **values,
-    )
+    finish(session, lease.job_id, Status.RUNNING, status, outcome_detail=detail, **values)
     add_event(session, lease.job_id, status.value, detail, attempt=lease.attempt)
 
 
@@ -290,15 +275,7 @@ def _leave_running(session: Session, job_id: int, kind: str, detail: str, attemp
     add_event(session, job_id, kind, detail, attempt=attempt)
     job = get(session, job_id)
     if job.cancel_requested_at is not None:
-        transition(
-            session,
-            job_id,
-            Status.RUNNING,
-            Status.CANCELLED,
-            finished_at=utc_now(),
-            outcome_detail="Cancelled.",
-            progress=None,
-        )
+        finish(session, job_id, Status.RUNNING, Status.CANCELLED, outcome_detail="Cancelled.")
         add_event(session, job_id, "cancelled", "Cancelled.", attempt=attempt)
     elif job.pause_requested_at is not None:
         transition(session, job_id, Status.RUNNING, Status.PAUSED, pause_requested_at=None)
@@ -318,14 +295,5 @@ def count_crash(
         return
     add_event(session, job_id, kind, failure["evidence"], attempt=attempt)
     detail = f"Given up after {job.crashes} losses or crashes. {failure['evidence']}"
-    transition(
-        session,
-        job_id,
-        Status.RUNNING,
-        Status.FAILED,
-        finished_at=utc_now(),
-        failure=failure,
-        outcome_detail=detail,
-        progress=None,
-    )
+    finish(session, job_id, Status.RUNNING, Status.FAILED, failure=failure, outcome_detail=detail)
     add_event(session, job_id, "failed", detail, attempt=attempt)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.database import utc_now
 from shared.errors import Conflict
-from shared.jobs.transitions import add_event, lock
+from shared.jobs.transitions import add_event, finish, lock
 from shared.models import Job, Status
 
 
@@ -32,14 +32,8 @@ def request_cancel(session: Session, job_id: int, *, actor: str | None = None) -
             add_event(session, job_id, "cancel_requested", "Asked to cancel.", actor=actor)
         return job
     detail = f"Cancelled while it was {job.status}."
-    _set(
-        session,
-        job,
-        status=Status.CANCELLED,
-        finished_at=utc_now(),
-        outcome_detail=detail,
-        progress=None,
-    )
+    finish(session, job_id, job.status, Status.CANCELLED, outcome_detail=detail)
+    session.refresh(job)
     add_event(session, job_id, "cancelled", detail, actor=actor)
     return job
 

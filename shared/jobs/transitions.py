@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from shared.database import utc_now
 from shared.errors import NotFound
-from shared.models import Job, JobEvent, Status
+from shared.models import Attempt, Job, JobEvent, Outcome, Status
 
 
 def get(session: Session, job_id: int) -> Job:
@@ -74,6 +74,45 @@ def transition(session: Session, job_id: int, old: Status, new: Status, **values
         .execution_options(synchronize_session=False)
     )
     return rowcount(result) == 1
+
+
+def finish(session: Session, job_id: int, old: Status, new: Status, **values: Any) -> None:
+    """End a job whose status is `old`; its duration is the time that its attempts ran, together.
+
+    Args:
+        session: a writing session.
+        job_id: the job, whose attempts have ended.
+        old: its status until now.
+        new: the status that it ends with.
+        values: of other columns.
+    """
+    transition(
+        session,
+        job_id,
+        old,
+        new,
+        finished_at=utc_now(),
+        duration_seconds=_ran_seconds(session, job_id),
+        progress=None,
+        **values,
+    )
+
+
+def _ran_seconds(session: Session, job_id: int) -> float | None:
+    """Return how long a job's attempts ran; None if it never began.
+
+    That one is lost is found out later than it happens: it ran until its last sign of life.
+    """
+    attempts = session.execute(
+        sa.select(
+            Attempt.claimed_at, Attempt.ended_at, Attempt.heartbeat_at, Attempt.outcome
+        ).where(Attempt.job_id == job_id, Attempt.ended_at.is_not(None))
+    ).all()
+    ends = [row.heartbeat_at if row.outcome is Outcome.LOST else row.ended_at for row in attempts]
+    seconds = [
+        (end - row.claimed_at).total_seconds() for row, end in zip(attempts, ends, strict=True)
+    ]
+    return sum(seconds) if seconds else None
 
 
 def rowcount(result: sa.Result[Any]) -> int:

@@ -262,6 +262,72 @@ def test_a_job_is_given_up_after_too_many_losses(yard: Database) -> None:
     check_history(yard)
 
 
+def ran(database: Database, lease: Lease, *, ago: float, seconds: float) -> None:
+    """Let an attempt have been claimed `ago`, and have run from then for `seconds`."""
+    with database.write() as session:
+        session.execute(
+            sa.update(Attempt)
+            .where(Attempt.job_id == lease.job_id, Attempt.number == lease.attempt)
+            .values(
+                claimed_at=utc_now(-ago),
+                heartbeat_at=utc_now(seconds - ago),
+                ended_at=sa.case((Attempt.ended_at.is_(None), None), else_=utc_now(seconds - ago)),
+            )
+        )
+
+
+def test_a_jobs_duration_is_the_time_that_its_attempts_ran(yard: Database) -> None:
+    job_id = submit(yard)
+    first = must_claim(yard)
+    with yard.write() as session:
+        jobs.request_pause(session, job_id)
+        jobs.pause(session, first, detail="Saved.")
+    ran(yard, first, ago=11_000, seconds=100)
+    with yard.write() as session:
+        jobs.resume(session, job_id)
+    second = must_claim(yard)
+    ran(yard, second, ago=50, seconds=50)
+    with yard.write() as session:
+        jobs.succeed(session, second, result=finished_event(), detail="Done.")
+    assert job_of(yard, job_id).duration_seconds == pytest.approx(150, abs=2)
+
+
+def test_a_job_given_up_has_run_until_its_last_sign_of_life(yard: Database) -> None:
+    job_id = submit(yard)
+    for _ in range(3):
+        lease = must_claim(yard)
+        ran(yard, lease, ago=5000, seconds=100)
+        expire(yard, lease)
+        with yard.write() as session:
+            jobs.expire_leases(session)
+    job = job_of(yard, job_id)
+    assert job.status is Status.FAILED
+    assert job.duration_seconds == pytest.approx(300, abs=2)
+
+
+def test_a_job_cancelled_between_two_attempts_has_run_for_the_first(yard: Database) -> None:
+    job_id = submit(yard)
+    lease = must_claim(yard)
+    ran(yard, lease, ago=100, seconds=100)
+    with yard.write() as session:
+        jobs.request_pause(session, job_id)
+        jobs.pause(session, lease, detail="Saved.")
+        jobs.request_cancel(session, job_id)
+    assert job_of(yard, job_id).duration_seconds == pytest.approx(100, abs=2)
+
+
+def test_a_job_that_is_cancelled_as_its_worker_stops_has_run_until_then(yard: Database) -> None:
+    job_id = submit(yard)
+    lease = must_claim(yard)
+    ran(yard, lease, ago=100, seconds=100)
+    with yard.write() as session:
+        jobs.request_cancel(session, job_id)
+        jobs.give_back(session, lease, detail="The worker stopped.")
+    job = job_of(yard, job_id)
+    assert job.status is Status.CANCELLED
+    assert job.duration_seconds == pytest.approx(100, abs=2)
+
+
 def test_losses_are_counted_in_seconds_since_the_checkpoint(yard: Database) -> None:
     job_id = submit(yard)
     lease = must_claim(yard)

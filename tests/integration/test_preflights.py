@@ -13,7 +13,7 @@ from shared import catalogue, preflights
 from shared.database import Database, utc_now
 from shared.errors import LeaseLost, NotFound
 from shared.jobs import Slot
-from shared.models import Preflight, Status, TicketStatus, Worker
+from shared.models import DatasetVersion, Preflight, Status, TicketStatus, Worker
 from shared.protocol import Findings
 from shared.settings import Settings
 from shared.spec import parse_submission
@@ -276,6 +276,17 @@ def test_what_goes_wrong_is_an_answer_too(
         assert failed.failure["kind"] == kind
         assert evidence in failed.failure["evidence"]
         yard.run_another()
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_data_that_the_store_has_lost_are_an_answer_and_no_silence(yard: Yard) -> None:
+    yard.store.make()
+    with yard.database.write() as session:
+        session.execute(sa.update(DatasetVersion).values(uri="datasets/lost", version="0" * 64))
+    with yard.worker():
+        failed = wait(yard, ring(yard), TicketStatus.FAILED)
+    assert failed.failure is not None
+    assert "There is no file 'datasets/lost/" in failed.failure["evidence"]
 
 
 @pytest.mark.usefixtures("no_process_left")

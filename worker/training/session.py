@@ -19,7 +19,7 @@ from shared.spec.schedules import learning_rate
 from worker.training import artifacts, data, models, precision, runtime, stopping
 from worker.training.checkpoints import Arrays, Position, State, Unusable, Writer, read
 from worker.training.failures import diverged
-from worker.training.graph import Score, Totals
+from worker.training.graph import EvaluationLoop, Score, Totals
 from worker.training.learner import Learner
 from worker.training.pace import Pace
 
@@ -167,7 +167,15 @@ class Session:
 
     def _evaluate(self) -> Score:
         """Score the epoch."""
-        evaluation = self._learner.evaluation
+
+        def tell(seconds: float) -> None:
+            self._position.eval_seconds += seconds
+            self._send(self._progress("evaluate"))
+
+        return self._score(self._learner.evaluation, tell)
+
+    def _score(self, evaluation: EvaluationLoop, tell: Callable[[float], None]) -> Score:
+        """Score a set; `tell` is given the seconds that each call of the inner loop took."""
         score = evaluation.nothing()
         batch = 0
         while batch < evaluation.batches:
@@ -177,9 +185,8 @@ class Session:
             score = evaluation.run(score, start=batch, stop=stop)
             seconds = time.perf_counter() - started
             self._eval_pace.record(stop - batch, seconds)
-            self._position.eval_seconds += seconds
             batch = stop
-            self._send(self._progress("evaluate"))
+            tell(seconds)
         return score
 
     def _close_epoch(self, score: Score) -> None:
@@ -205,20 +212,26 @@ class Session:
         self._save()
 
     def _finish(self, reason: Literal["epochs_done", "early_stopped"], detail: str) -> None:
-        """Score the weights that the job ends with, and write the artifacts."""
+        """Score the weights that the job ends with, and write the artifacts.
+
+        Whoever stops meanwhile saves nothing: the newest checkpoint holds all epochs.
+        """
         self._look_up()
         learner, history = self._learner, self._history
         self._send(self._finish_progress())
         weights_epoch = stopping.epoch_to_keep(self._spec, history)
         if self._best is not None and weights_epoch != history[-1].epoch:
             learner.set_weights(self._best)
-        score = learner.score_test()
+        score = self._score(
+            learner.test_evaluation(), lambda _: self._send(self._finish_progress())
+        )
         folder = self._run.work_dir / "artifacts"
         folder.mkdir(exist_ok=True)
         publisher = artifacts.Publisher(folder, self._send)
         artifacts.publish_history(publisher, history)
         artifacts.publish_summary(publisher, models.summarise(learner.model))
         artifacts.publish_confusion_matrix(publisher, score.matrix, self._dataset.classes)
+        self._look_up()
         artifacts.publish_model(publisher, learner.model, learner.float32_model())
         self._writer.wait()
         self._send(
