@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,15 @@ class Client:
     def page_of(self, job_id: int) -> str:
         """Return the address of a job's page."""
         return f"{self.url}/jobs/{job_id}"
+
+    def waiting(self, job_id: int) -> Any:
+        """Return why a job waits, or None if it does so no longer; raises as `get`."""
+        try:
+            return self.get(f"/jobs/{job_id}/waiting")
+        except Refused as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            return None
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON document at `path`.

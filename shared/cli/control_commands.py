@@ -59,10 +59,12 @@ def move(
     where = {"before": before} if before is not None else {"to": "front" if front else "end"}
     with connect() as client:
         job = client.post(f"/jobs/{job_id}/move", where)
-        wait = client.get(f"/jobs/{job_id}/waiting") if not as_json else {}
+        wait = client.waiting(job_id)
     if as_json:
         return print_json(job)
-    return print(f"job {job_id} is number {wait['position']} in queue {job['queue']}")
+    if wait is None:
+        return print(f"job {job_id} no longer waits")
+    return print(f"job {job_id} is number {wait['position']}: {wait['sentence']}")
 
 
 def queue(as_json: AsJson = False) -> None:

@@ -170,7 +170,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
     """Show a job: figures, epochs and curve."""
     with connect() as client:
         job = client.get(f"/jobs/{job_id}")
-        wait = client.get(f"/jobs/{job_id}/waiting") if job["status"] == "queued" else None
+        wait = client.waiting(job_id) if job["status"] == "queued" else None
         rows = client.get(f"/jobs/{job_id}/epochs")["items"]
     if as_json:
         return print_json({**job, "epochs": rows, "waiting": wait})

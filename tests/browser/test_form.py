@@ -236,6 +236,13 @@ def test_a_server_that_is_away_costs_nothing_that_was_typed(
     expect(page.get_by_role("button", name=START)).to_be_enabled()
 
 
+def test_what_a_page_asks_for_is_marked_as_such(open_page: OpenPage) -> None:
+    page = open_page("/jobs/new")
+    with page.expect_request("**/validate") as asked:
+        field(page, "name").fill("mine")
+    assert asked.value.headers["x-requested-with"] == "trainyard-page"
+
+
 def test_the_keyboard_alone_can_start_a_job(open_page: OpenPage, site: Site) -> None:
     page = open_page("/jobs/new?preset=lenet5")
     before = newest_job(site).id

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from shared.spec.presets import PRESETS
 from tests.browser.conftest import PHONE, OpenPage, Site
@@ -118,6 +118,31 @@ def test_a_list_can_be_pasted_as_text_and_is_what_is_sent(editor: Page, site: Si
     sent = newest_job(site).spec["model"]["layers"]
     assert sent == [{"kind": "pool", "method": "max", "size": 7}, {"kind": "flatten"}]
     expect(editor.locator("main")).to_contain_text("pool max, 7 x 7 > flatten")
+
+
+def test_a_list_that_gets_shorter_or_longer_as_text_is_drawn_anew(editor: Page) -> None:
+    editor.get_by_text("As text").click()
+    text = editor.locator('[data-path="spec.model.layers"]')
+    text.fill('[{"kind": "pool", "size": 7}, {"kind": "flatten"}]')  # still in the text
+    expect(row(editor, 2)).to_contain_text("16")
+    expect(editor.locator("[data-layer-rows] > li")).to_have_count(2)
+    text.fill('[{"kind": "pool", "size": 7}, {"kind": "flatten"}, {"kind": "dropout"}]')
+    expect(row(editor, 3)).to_contain_text("16")
+
+
+def test_an_answer_to_fewer_layers_than_there_are_is_shown_at_those(editor: Page) -> None:
+    add = editor.get_by_role("button", name="Dropout", exact=True)
+
+    def answer_late(route: Route) -> None:
+        answer = route.fetch()
+        add.evaluate("node => { node.click(); node.click(); }")
+        route.fulfill(response=answer)
+
+    expect(row(editor, 3).locator("[data-layer-shape]")).to_contain_text("32")  # all is answered
+    editor.route("**/validate", answer_late, times=1)
+    row(editor, 1).get_by_label("Filters").fill("7")
+    expect(row(editor, 1)).to_contain_text("28 × 28 × 7")
+    expect(row(editor, 5)).to_contain_text("7")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

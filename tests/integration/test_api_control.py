@@ -63,7 +63,12 @@ def worker(database: Database) -> str:
 
 @pytest.mark.parametrize(
     ("headers", "actor"),
-    [(_PAGE, "page, 127.0.0.1"), (_CLI, "command line, 127.0.0.1"), ({}, "API, 127.0.0.1")],
+    [
+        (_PAGE, "page, 127.0.0.1"),
+        ({"X-Requested-With": "trainyard-page"}, "page, 127.0.0.1"),  # over plain http
+        (_CLI, "command line, 127.0.0.1"),
+        ({}, "API, 127.0.0.1"),
+    ],
 )
 def test_a_waiting_job_is_paused_and_resumed_and_events_say_who_asked(
     client: FlaskClient, database: Database, headers: dict[str, str], actor: str

@@ -70,6 +70,16 @@ def test_an_error_that_is_no_problem_document_is_shown_as_it_is() -> None:
         _client(answer).get("/jobs/3")
 
 
+def test_a_job_that_starts_meanwhile_no_longer_waits() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        status = 409 if request.url.path.endswith("/3/waiting") else 404
+        return httpx.Response(status, json={"detail": "Job 3 is running."})
+
+    assert _client(answer).waiting(3) is None
+    with pytest.raises(Refused, match="is running"):
+        _client(answer).waiting(4)
+
+
 def test_a_failing_server_counts_as_unreachable() -> None:
     def answer(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(503, json={"detail": "Too many streams."})

@@ -14,7 +14,7 @@ export async function send(method, path, body, headers = {}, signal = undefined)
   try {
     response = await fetch(path, {
       method,
-      headers: { "Content-Type": "application/json", Accept: "application/json", ...headers },
+      headers: { "Content-Type": "application/json", Accept: "application/json", "X-Requested-With": "trainyard-page", ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
       keepalive: method === "DELETE", // also when the page is being left
       signal,

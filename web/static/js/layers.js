@@ -23,7 +23,9 @@ export function drawLayers() {
 /** Show each layer's output beside it, as the server has worked it out. */
 export function showShapes(layers) {
   list.classList.remove("is-stale");
-  for (const [index, row] of rows().entries()) {
+  if (read(text).length !== rows().length) drawLayers(); // typed as text, and not yet left
+  // An answer to what was there a moment ago may lack rows, or have more.
+  for (const [index, row] of rows().slice(0, layers.length).entries()) {
     const { output_shape: shape, parameters } = layers[index];
     const size = document.createElement("b");
     size.textContent = shape.join(" × ");
