@@ -29,10 +29,10 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # What a person waits for at most, and how long a store may take to answer a call.
 _GLANCE_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
-# Other processes write too, so nothing that a client remembers of a folder holds. S3's library
-# would try each of the five tries of s3fs five times, a minute each.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"connect_timeout": _CONNECT_SECONDS, "retries": {"max_attempts": 0}}},
+# Each of the five tries of s3fs may be five of the library's own, a minute each, unless it is told.
+_S3_CONFIG: dict[str, Any] = {
+    "connect_timeout": _CONNECT_SECONDS,
+    "retries": {"mode": "standard", "total_max_attempts": 3},
 }
 
 
@@ -50,9 +50,9 @@ class ArtifactStore:
     def _open_root(self) -> tuple[Any, str]:
         """Return file system and root; of this process, for a client does not outlive a fork."""
         if self._opened is None or self._opened[0] != os.getpid():
-            protocol = self._url_of_root.partition("://")[0]
-            options = _OPTIONS.get(protocol, {})
-            fs, root = fsspec.core.url_to_fs(self._url_of_root, use_listings_cache=False, **options)
+            # Other processes write too, so nothing that a client remembers of a folder holds.
+            options = {"use_listings_cache": False, **_options_of(self._url_of_root)}
+            fs, root = fsspec.core.url_to_fs(self._url_of_root, **options)
             self._opened = os.getpid(), fs, root
         return self._opened[1:]
 
@@ -241,3 +241,12 @@ class ArtifactStore:
         if not parts or path.startswith("/") or "\\" in path or ".." in parts or "\0" in path:
             raise InvalidInput.of("path", "Must be a relative path inside the store.", path)
         return "/".join([self._root.rstrip("/"), *parts])
+
+
+def _options_of(url: str) -> dict[str, Any]:
+    """Return the options of a URL's kind of store; what the operator says in fsspec's holds."""
+    protocol = url.partition("://")[0]
+    if protocol != "s3":
+        return {}
+    said = fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
+    return {"config_kwargs": {**_S3_CONFIG, **said}}
