@@ -27,7 +27,7 @@ from shared.errors import (
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # What a person waits for at most, and how long a store may take to answer a call.
-_GLANCE_SECONDS = 10.0
+GLANCE_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
 # Each of the five tries of s3fs may be five of the library's own, a minute each, unless it is told.
 _S3_CONFIG: dict[str, Any] = {
@@ -134,7 +134,9 @@ class ArtifactStore:
         except FileNotFoundError as error:
             raise NotFound(f"There is no file {path!r} in the artifact store.") from error
 
-    def ranges(self, path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    def ranges(
+        self, path: str, spans: Sequence[tuple[int, int]], *, seconds: float = GLANCE_SECONDS
+    ) -> list[bytes]:
         """Read stretches of the file at `path`, side by side where the store can.
 
         A person waits for them: a store that does not answer soon counts as away.
@@ -142,15 +144,18 @@ class ArtifactStore:
         Args:
             path: of the file.
             spans: start and stop of each stretch, in bytes.
+            seconds: how soon it must answer, unless it is a folder.
 
         Raises:
             NotFound: there is no such file, or it is shorter.
         """
         paths = [self._url(path)] * len(spans)
         starts, stops = [start for start, _ in spans], [stop for _, stop in spans]
-        patience = {} if self._local else {"timeout": _GLANCE_SECONDS}
+        patience = {} if self._local else {"timeout": seconds}
         try:
             with self._asking():
+                if patience and seconds <= 0:
+                    raise TimeoutError("it is too slow")
                 found = self._fs.cat_ranges(paths, starts, stops, on_error="raise", **patience)
                 parts = cast(list[bytes], found)
         except FileNotFoundError as error:

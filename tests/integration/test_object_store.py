@@ -173,7 +173,7 @@ def test_a_page_comes_without_its_pictures_while_the_store_is_silent(
     monkeypatch.setattr(versions, "_kept", OrderedDict())  # the same pictures may be known
     way_to_store.open_hole()
     with monkeypatch.context() as impatient:
-        impatient.setattr(artifacts, "_GLANCE_SECONDS", 0.5)
+        impatient.setattr(artifacts, "GLANCE_SECONDS", 0.5)
         page = web.get("/datasets/flowers")
         assert page.status_code == 200
         assert "The pictures are missing." in page.text
