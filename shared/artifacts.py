@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from shared.errors import (
     StoreUnavailable,
     TrainyardError,
 )
+from shared.spool import growing
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # What a person waits for at most, and how long a store may take to answer a call.
@@ -187,31 +187,29 @@ class ArtifactStore:
     def _receive(self, chunks: Iterable[bytes], path: str) -> tuple[int, str]:
         digest = hashlib.sha256()
         size = 0
-        with tempfile.TemporaryDirectory(dir=self._spool()) as folder:
-            local = Path(folder) / "received"
-            with local.open("wb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                    digest.update(chunk)
-                    size += len(chunk)
-                file.flush()
-                os.fsync(file.fileno())
+        with growing(self._spool()) as file:
+            for chunk in chunks:
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+            file.flush()
+            os.fsync(file.fileno())
             with self._asking():
                 target = self._url(path)
                 self._fs.makedirs(self._fs._parent(target), exist_ok=True)
                 if self._local:
-                    local.replace(target)  # the same file system: nothing is copied
+                    Path(file.name).replace(target)  # the same file system: nothing is copied
                 else:
-                    self._fs.put_file(str(local), target)
+                    self._fs.put_file(file.name, target)
         return size, digest.hexdigest()
 
-    def _spool(self) -> str | None:
+    def _spool(self) -> Path | None:
         """Return where files grow before they are stored; None: the system's temporary folder."""
         if not self._local:
             return None
         spool = Path(self._root) / ".receiving"
         spool.mkdir(parents=True, exist_ok=True)
-        return str(spool)
+        return spool
 
     def exists(self, path: str) -> bool:
         """Return whether there is a file or folder at `path`."""
