@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,15 +24,16 @@ from shared.errors import (
     StoreUnavailable,
     TrainyardError,
 )
+from shared.spool import growing
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # What a person waits for at most, and how long a store may take to answer a call.
-_GLANCE_SECONDS = 10.0
+GLANCE_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
-# Other processes write too, so nothing that a client remembers of a folder holds. S3's library
-# would try each of the five tries of s3fs five times, a minute each.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"connect_timeout": _CONNECT_SECONDS, "retries": {"max_attempts": 0}}},
+# Each of the five tries of s3fs may be five of the library's own, a minute each, unless it is told.
+_S3_CONFIG: dict[str, Any] = {
+    "connect_timeout": _CONNECT_SECONDS,
+    "retries": {"mode": "standard", "total_max_attempts": 3},
 }
 
 
@@ -51,9 +51,9 @@ class ArtifactStore:
     def _open_root(self) -> tuple[Any, str]:
         """Return file system and root; of this process, for a client does not outlive a fork."""
         if self._opened is None or self._opened[0] != os.getpid():
-            protocol = self._url_of_root.partition("://")[0]
-            options = _OPTIONS.get(protocol, {})
-            fs, root = fsspec.core.url_to_fs(self._url_of_root, use_listings_cache=False, **options)
+            # Other processes write too, so nothing that a client remembers of a folder holds.
+            options = {"use_listings_cache": False, **_options_of(self._url_of_root)}
+            fs, root = fsspec.core.url_to_fs(self._url_of_root, **options)
             self._opened = os.getpid(), fs, root
         return self._opened[1:]
 
@@ -138,7 +138,9 @@ class ArtifactStore:
         except FileNotFoundError as error:
             raise NotFound(f"There is no file {path!r} in the artifact store.") from error
 
-    def ranges(self, path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    def ranges(
+        self, path: str, spans: Sequence[tuple[int, int]], *, seconds: float = GLANCE_SECONDS
+    ) -> list[bytes]:
         """Read stretches of the file at `path`, side by side where the store can.
 
         A person waits for them: a store that does not answer soon counts as away.
@@ -146,15 +148,18 @@ class ArtifactStore:
         Args:
             path: of the file.
             spans: start and stop of each stretch, in bytes.
+            seconds: how soon it must answer, unless it is a folder.
 
         Raises:
             NotFound: there is no such file, or it is shorter.
         """
         paths = [self._url(path)] * len(spans)
         starts, stops = [start for start, _ in spans], [stop for _, stop in spans]
-        patience = {} if self._local else {"timeout": _GLANCE_SECONDS}
+        patience = {} if self._local else {"timeout": seconds}
         try:
             with self._asking():
+                if patience and seconds <= 0:
+                    raise TimeoutError("it is too slow")
                 found = self._fs.cat_ranges(paths, starts, stops, on_error="raise", **patience)
                 parts = cast(list[bytes], found)
         except FileNotFoundError as error:
@@ -186,31 +191,29 @@ class ArtifactStore:
     def _receive(self, chunks: Iterable[bytes], path: str) -> tuple[int, str]:
         digest = hashlib.sha256()
         size = 0
-        with tempfile.TemporaryDirectory(dir=self._spool()) as folder:
-            local = Path(folder) / "received"
-            with local.open("wb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                    digest.update(chunk)
-                    size += len(chunk)
-                file.flush()
-                os.fsync(file.fileno())
+        with growing(self._spool()) as file:
+            for chunk in chunks:
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+            file.flush()
+            os.fsync(file.fileno())
             with self._asking():
                 target = self._url(path)
                 self._fs.makedirs(self._fs._parent(target), exist_ok=True)
                 if self._local:
-                    local.replace(target)  # the same file system: nothing is copied
+                    Path(file.name).replace(target)  # the same file system: nothing is copied
                 else:
-                    self._fs.put_file(str(local), target)
+                    self._fs.put_file(file.name, target)
         return size, digest.hexdigest()
 
-    def _spool(self) -> str | None:
+    def _spool(self) -> Path | None:
         """Return where files grow before they are stored; None: the system's temporary folder."""
         if not self._local:
             return None
         spool = Path(self._root) / ".receiving"
         spool.mkdir(parents=True, exist_ok=True)
-        return str(spool)
+        return spool
 
     def exists(self, path: str) -> bool:
         """Return whether there is a file or folder at `path`."""
@@ -245,3 +248,12 @@ class ArtifactStore:
         if not parts or path.startswith("/") or "\\" in path or ".." in parts or "\0" in path:
             raise InvalidInput.of("path", "Must be a relative path inside the store.", path)
         return "/".join([self._root.rstrip("/"), *parts])
+
+
+def _options_of(url: str) -> dict[str, Any]:
+    """Return the options of a URL's kind of store; what the operator says in fsspec's holds."""
+    protocol = url.partition("://")[0]
+    if protocol != "s3":
+        return {}
+    said = fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
+    return {"config_kwargs": {**_S3_CONFIG, **said}}

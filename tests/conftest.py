@@ -29,7 +29,8 @@ from tests.services import (
 from tests.trainers import Stable
 from tests.waiting import wait_until
 
-_MARK = "TESTED_YARD_MARK"  # no setting's name: trainers are started without settings
+# Trainers are started without settings, readers of files without anything but Python's variables.
+_MARK = "PYTHON_TESTED_YARD_MARK"
 _END_SECONDS = 10.0
 
 S = TypeVar("S", bound=Service)

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import url_for
-from sqlalchemy.orm import Session
 
-from shared import catalogue
 from shared.datasets.report import ClassCount, Finding, Report, Twins
 from shared.datasets.rows import VersionFiles
 from shared.errors import StoreUnavailable
@@ -90,13 +88,17 @@ class Look:
     store_away: str | None
 
     @classmethod
-    def load(cls, session: Session, yard: Yard, name: str, wanted: str | None) -> Look:
-        """Read a version.
+    def of(
+        cls, yard: Yard, dataset: Dataset, version: DatasetVersion, known: list[DatasetVersion]
+    ) -> Look:
+        """Look at a version; waits for the artifact store, so no SQL session may be open.
 
-        Raises:
-            NotFound: there is no such data set or version.
+        Args:
+            yard: for the files.
+            dataset: whose version it is.
+            version: the version.
+            known: all versions of the data set, newest first.
         """
-        dataset, version = catalogue.find(session, name, wanted)
         album = Album(yard, dataset, version)
         report = album.report
         gallery, store_away = Gallery(), None
@@ -107,7 +109,7 @@ class Look:
         return cls(
             dataset=dataset_row(dataset, version),
             version=version,
-            versions=catalogue.versions(session, dataset),
+            versions=known,
             report=report,
             bars=_bars(report.classes),
             gallery=gallery,

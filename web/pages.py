@@ -125,9 +125,11 @@ def new_dataset() -> str:
 def dataset(name: str) -> str:
     """Show what is in a data set."""
     with _reading() as (session, overview):
-        shown = Look.load(session, current_yard(), name, request.args.get("version"))
-        bundled = shown.version.uri.startswith(BUNDLED_SCHEME)
-        return render_template("dataset.html", look=shown, bundled=bundled, overview=overview)
+        found, version = catalogue.find(session, name, request.args.get("version"))
+        known = catalogue.versions(session, found)
+    shown = Look.of(current_yard(), found, version, known)
+    bundled = version.uri.startswith(BUNDLED_SCHEME)
+    return render_template("dataset.html", look=shown, bundled=bundled, overview=overview)
 
 
 @contextmanager

@@ -178,7 +178,7 @@ class ImportRun:
     ) -> ReadDone | Refused | protocol.Failed:
         """Have the files read."""
         limits = Limits.of(self._yard.settings)
-        reader = TrainerProcess({"OPENBLAS_NUM_THREADS": "1"}, READER_COMMAND)
+        reader = TrainerProcess({"OPENBLAS_NUM_THREADS": "1"}, READER_COMMAND, confined=True)
         reader.attach_log(self._take_log_line)
         try:
             reader.send(Read(files=files, options=request.options, limits=limits, out_dir=out_dir))

@@ -23,6 +23,9 @@ from shared.protocol import Command, Event, Ready, parse_event
 
 TRAINER_COMMAND = (sys.executable, "-m", "worker.training", "--serve")
 READER_COMMAND = (sys.executable, "-m", "worker.importing")
+# What a program needs that reads untrusted files: how to run Python, and no credentials.
+_HARMLESS = ("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+_HARMLESS_BEGINNINGS = ("LC_", "PYTHON")
 _MAX_BUFFERED_LOG_LINES = 1000
 _KILL_WAIT_SECONDS = 10.0
 
@@ -38,10 +41,15 @@ class TrainerProcess:
     Args:
         environment: variables added to this process's own.
         command: the program; another one in tests.
+        confined: give it nothing else of this process's environment than it needs to run.
     """
 
     def __init__(
-        self, environment: dict[str, str], command: tuple[str, ...] = TRAINER_COMMAND
+        self,
+        environment: dict[str, str],
+        command: tuple[str, ...] = TRAINER_COMMAND,
+        *,
+        confined: bool = False,
     ) -> None:
         self.events: queue.Queue[Event | None] = queue.Queue()
         self.ready: Ready | None = None
@@ -54,7 +62,7 @@ class TrainerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(environment),
+            env=_environment(confined=confined) | environment,
             start_new_session=True,  # a group of its own, to be killed as one
         )
         self._readers = [
@@ -151,10 +159,15 @@ class TrainerProcess:
             del self._log_lines[:-_MAX_BUFFERED_LOG_LINES]
 
 
-def _environment(additions: dict[str, str]) -> dict[str, str]:
+def _environment(*, confined: bool) -> dict[str, str]:
     """Return this process's environment without the yard's settings and secrets."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")}
-    return own | additions
+    if confined:
+        return {name: value for name, value in os.environ.items() if _is_harmless(name)}
+    return {name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")}
+
+
+def _is_harmless(name: str) -> bool:
+    return name in _HARMLESS or name.startswith(_HARMLESS_BEGINNINGS)
 
 
 def describe_exit(code: int | None) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import random
 import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from shared import artifacts
 from shared.artifacts import ArtifactStore
 
 _LABEL_BYTES = 8
@@ -21,7 +23,7 @@ _HEADER_START = 10
 
 @dataclass(frozen=True)
 class VersionFiles:
-    """The files of a version.
+    """The files of a version, for one person who waits: all reads together are one glance.
 
     Attributes:
         store: where they lie.
@@ -37,6 +39,11 @@ class VersionFiles:
     image_bytes: int
     class_counts: dict[str, list[int]]
     _headers: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
+    _gives_up_at: float = field(
+        default_factory=lambda: time.monotonic() + artifacts.GLANCE_SECONDS,
+        repr=False,
+        compare=False,
+    )
 
     def pixels(self, part: str, rows: Sequence[int]) -> list[bytes]:
         """Return images, each its pixels in C order [H, W, C]."""
@@ -74,14 +81,17 @@ class VersionFiles:
         path = f"{self.path}/{array}.npy"
         start = self._header_bytes(path)
         places = [start + row * row_bytes for row in rows]
-        return self.store.ranges(path, [(place, place + row_bytes) for place in places])
+        return self._ranges(path, [(place, place + row_bytes) for place in places])
 
     def _header_bytes(self, path: str) -> int:
         """Return the length of an array's header; of a version's file it is always the same."""
         if path not in self._headers:
-            (head,) = self.store.ranges(path, [(0, _HEADER_START)])
+            (head,) = self._ranges(path, [(0, _HEADER_START)])
             self._headers[path] = _HEADER_START + _integer(head[8:], "<H")
         return self._headers[path]
+
+    def _ranges(self, path: str, spans: list[tuple[int, int]]) -> list[bytes]:
+        return self.store.ranges(path, spans, seconds=self._gives_up_at - time.monotonic())
 
 
 def _integer(raw: bytes, code: str) -> int:

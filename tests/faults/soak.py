@@ -37,7 +37,7 @@ from tests.services import PostgresServer, RedisServer
 from tests.web_client import serving
 from tests.worker_yard import make_yard
 
-_MARK = "TESTED_YARD_MARK"  # no setting's name: trainers are started without settings
+_MARK = "PYTHON_TESTED_YARD_MARK"  # no setting's name, and Python's: any process gets it
 _MAX_LOSSES = 1000  # so that no job is given up: each must come to its end
 # Imports are: when two workers fell silent over one, or its reader was killed.
 _DEATHS = ("lost", "out_of_memory")

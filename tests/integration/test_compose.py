@@ -101,7 +101,11 @@ class Composition:
         bin_dir = Path(sys.executable).parent
         environment = {
             "HOME": str(self._folder),
-            **{key: value for key, value in os.environ.items() if key.startswith("TESTED_YARD")},
+            **{
+                key: value
+                for key, value in os.environ.items()
+                if key.startswith("PYTHON_TESTED_YARD")
+            },
             **self._containers[service].environment,
             "PATH": f"{bin_dir}{os.pathsep}{os.defpath}",
         }

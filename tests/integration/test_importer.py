@@ -218,6 +218,18 @@ def test_a_reader_that_dies_is_an_answer(yard: Yard, web: FlaskClient) -> None:
 
 
 @pytest.mark.usefixtures("no_process_left")
+def test_a_reader_of_files_knows_no_credentials(yard: Yard, web: FlaskClient) -> None:
+    import_id = start(web, {"a.csv": table(digits(30))})
+    with yard.worker(AWS_SECRET_ACCESS_KEY="secret", LC_TIME="C") as worker:
+        reader = reader_of(worker)
+        given = reader.environ()
+        reader.resume()
+        wait_over(yard, import_id)
+    assert {"PATH", "LC_TIME", "OPENBLAS_NUM_THREADS"} <= set(given)
+    assert not [name for name in given if name.startswith(("AWS", "TRAINYARD"))]
+
+
+@pytest.mark.usefixtures("no_process_left")
 def test_a_reader_that_takes_too_long_is_ended(yard: Yard, web: FlaskClient) -> None:
     import_id = start(web, {"a.csv": table(digits(30))})
     with yard.worker(TRAINYARD_IMPORT_SECONDS="2") as worker:

@@ -6,12 +6,16 @@ database, Redis and bucket alone.
 
 from __future__ import annotations
 
+import http.server
 import os
+import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
+import fsspec
 import httpx
 import pytest
 from flask.testing import FlaskClient
@@ -103,6 +107,40 @@ def test_files_come_and_go_whole(bucket: str, tmp_path: Path) -> None:
     assert store.names("a") == []
 
 
+class _Stumbling(http.server.BaseHTTPRequestHandler):
+    """A store that fails twice, then has every file; it remembers who asked."""
+
+    agents: ClassVar[list[str]] = []
+
+    def do_HEAD(self) -> None:
+        self.agents.append(self.headers["User-Agent"])
+        self.send_response(200 if len(self.agents) > 2 else 503)
+        self.send_header("Content-Length", "7" if len(self.agents) > 2 else "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_store_that_stumbles_is_asked_again_in_the_operator_s_way(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), _Stumbling) as server:
+        own = {
+            "endpoint_url": f"http://127.0.0.1:{server.server_port}",
+            "config_kwargs": {"user_agent_extra": "the-operator-s"},
+        }
+        monkeypatch.setitem(fsspec.config.conf, "s3", own)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert ArtifactStore(bucket).size("a") == 7
+        finally:
+            server.shutdown()
+            thread.join()
+    assert all("the-operator-s" in agent for agent in _Stumbling.agents)
+
+
 @pytest.mark.usefixtures("no_process_left")
 def test_a_data_set_goes_from_web_to_worker_and_back_through_the_bucket(
     yard: Yard, web: FlaskClient, tmp_path: Path
@@ -132,23 +170,25 @@ def test_a_page_comes_without_its_pictures_while_the_store_is_silent(
 ) -> None:
     with yard.worker(**{name: os.environ[name] for name in os.environ if "AWS" in name}):
         wait_over(yard, start(web, {"a.npz": npz(**digits(30, side=9))}))
-    monkeypatch.setattr(artifacts, "_GLANCE_SECONDS", 0.5)
     monkeypatch.setattr(versions, "_kept", OrderedDict())  # the same pictures may be known
     way_to_store.open_hole()
-    page = web.get("/datasets/flowers")
-    assert page.status_code == 200
-    assert "The pictures are missing." in page.text
-    assert "Class balance" in page.text
-    assert "data:image" not in page.text
-    answer = web.get(f"{DATASETS}/flowers/samples")
-    assert answer.status_code == 503
-    assert json_of(answer)["detail"].startswith("The artifact store cannot be used: ")
-    assert answer.headers["Retry-After"] == "5"
+    with monkeypatch.context() as impatient:
+        impatient.setattr(artifacts, "GLANCE_SECONDS", 0.5)
+        page = web.get("/datasets/flowers")
+        assert page.status_code == 200
+        assert "The pictures are missing." in page.text
+        assert "Class balance" in page.text
+        assert "data:image" not in page.text
+        answer = web.get(f"{DATASETS}/flowers/samples")
+        assert answer.status_code == 503
+        assert json_of(answer)["detail"].startswith("The artifact store cannot be used: ")
+        assert answer.headers["Retry-After"] == "5"
     way_to_store.close_hole()
-    monkeypatch.undo()
-    page = web.get("/datasets/flowers")
-    assert "The pictures are missing." not in page.text
-    assert "data:image" in page.text
+    # Connections that were open stay dead; each is noticed when it is used.
+    wait_until(
+        lambda: "data:image" in web.get("/datasets/flowers").text, 60, what="the pictures are back"
+    )
+    assert "The pictures are missing." not in web.get("/datasets/flowers").text
 
 
 @pytest.mark.usefixtures("no_process_left")

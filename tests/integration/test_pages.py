@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from html import unescape
 from typing import Any
 
@@ -11,10 +12,12 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from shared import jobs, waiting, workers
+from shared.artifacts import ArtifactStore
 from shared.database import Database, utc_now
 from shared.models import Status, Worker
 from shared.queue import Bell
 from tests.web_client import add_epoch, add_job, add_jobs, yard_of
+from web import versions
 
 NASTY = "</script><script>alert(1)</script>\"'&"
 PAGES = ("/", "/jobs/new", "/jobs/1", "/workers", "/datasets", "/jobs/77")
@@ -181,3 +184,19 @@ def test_the_job_page_holds_its_epochs_before_any_request(client: FlaskClient) -
     page = html(client, f"/jobs/{job_id}")
     assert "[[1,0.9,0.8,0.3,0.4,0.001,1.5],[2," in re.sub(r"\s", "", page)
     assert page.count('<th scope="row"') == 2
+
+
+def test_a_page_that_waits_for_the_store_keeps_no_database_waiting(
+    client: FlaskClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "_kept", OrderedDict())
+    really, held = ArtifactStore.ranges, []
+
+    def ranges(store: ArtifactStore, *arguments: Any, **options: Any) -> list[bytes]:
+        held.append(database.engine.pool.status())
+        return really(store, *arguments, **options)
+
+    monkeypatch.setattr(ArtifactStore, "ranges", ranges)
+    assert "data:image" in html(client, "/datasets/mnist")
+    assert held
+    assert all("Checked out connections: 0" in each for each in held), held[0]

@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
 from shared.artifacts import ArtifactStore
+from shared.datasets import rows as rows_module
 from shared.datasets.derived import derive
 from shared.datasets.layout import write_array
 from shared.datasets.rows import VersionFiles
-from shared.errors import NotFound
+from shared.errors import NotFound, StoreUnavailable
 from shared.png import as_url, encode, montage
 
 NOISE = np.random.default_rng(5)
@@ -46,6 +50,26 @@ def test_rows_are_read_by_their_place(files: VersionFiles) -> None:
     assert files.pixels("train", rows) == [IMAGES[row].tobytes() for row in rows]
     assert files.labels("test", rows) == LABELS[rows].tolist()
     assert files.pixels("train", []) == []
+
+
+def test_all_reads_together_wait_one_glance_for_a_distant_store(
+    files: VersionFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, waited = [100.0], []
+
+    def slow(*_: object, timeout: float, **__: object) -> list[bytes]:
+        waited.append(timeout)
+        now[0] += 4
+        return [b"\0" * 10]
+
+    monkeypatch.setattr(rows_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(MemoryFileSystem, "cat_ranges", slow)
+    distant = replace(files, store=ArtifactStore("memory://"), _gives_up_at=110.0)
+    with pytest.raises(NotFound):  # there are headers alone
+        distant.pixels("train", [0])
+    with pytest.raises(StoreUnavailable, match="too slow"):
+        distant.pixels("test", [0])
+    assert waited == [10, 6, 2]
 
 
 def test_a_draw_is_random_repeatable_and_without_repeats(files: VersionFiles) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.sent_files import (
     refusal,
     table,
 )
+from worker.importing.context import MOST_NOTES
 
 DATA = digits(30)
 
@@ -137,3 +139,11 @@ def test_a_pickle_among_other_files_is_left_out(
 def test_names_from_elsewhere_are_shown_without_control_characters(tmp_path: Path) -> None:
     words = refusal(tmp_path, {"bad\x1b[31m\n.csv": b"1,2\n"})
     assert words.startswith("bad\ufffd[31m\ufffd.csv: ")
+
+
+def test_of_many_files_that_are_left_out_the_first_are_named(tmp_path: Path) -> None:
+    files = {f"{number}.png": picture(DATA["x"][0]) for number in range(MOST_NOTES + 1_200)}
+    notes = read_files(tmp_path, {"a.csv": table(DATA)} | files, format="csv").done.notes
+    assert notes[0] == "0.png is left out: it is a picture, not csv."
+    assert len(notes) == MOST_NOTES + 1
+    assert re.fullmatch(r"And 1,20\d more\.", notes[-1])
