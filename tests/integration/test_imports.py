@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -305,6 +306,7 @@ def test_files_are_sent_as_they_are_and_the_import_started(
     [
         ({}, "name"),
         ({"name": "Not A Name"}, "name"),
+        ({"name": "new"}, "name"),  # its page would be the form
         ({"name": "flowers", "known": "imagenet"}, "known"),
         ({"name": "flowers", "options": {"test_fraction": 1}}, "options.test_fraction"),
         ({"name": "flowers", "options": {"height": 300}}, "options.height"),
@@ -495,3 +497,22 @@ def test_a_waiting_import_says_why_in_list_form_and_api(
     assert json_of(client.get("/api/v1/imports"))["items"][0]["waiting"] == sentence
     assert sentence in client.get("/datasets").text
     assert sentence in client.get("/datasets/new").text
+
+
+def test_a_new_version_of_a_public_set_is_read_as_that_set_again(
+    client: FlaskClient, database: Database
+) -> None:
+    def chosen(path: str) -> list[str]:
+        return re.findall(r'name="known" value="(\w*)"[^>]* checked', client.get(path).text)
+
+    assert chosen("/datasets/new") == [""]
+    publish(database, read_done("a" * 64), "fashion_mnist", known="fashion_mnist")
+    publish(database, read_done("b" * 64), "clothes", known="fashion_mnist")
+    publish(database, read_done("c" * 64), "flowers")
+    assert chosen("/datasets/new?name=fashion_mnist") == ["fashion_mnist"]
+    assert chosen("/datasets/new?name=clothes") == ["fashion_mnist"]
+    assert "kmnist" not in client.get("/datasets/new?name=clothes").text
+    assert chosen("/datasets/new?name=flowers") == []
+    with database.write() as session:
+        session.execute(sa.delete(Import))  # as it is after a month
+    assert chosen("/datasets/new?name=fashion_mnist") == ["fashion_mnist"]
