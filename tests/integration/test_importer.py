@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from shared import catalogue, imports
@@ -208,6 +209,9 @@ def test_a_worker_may_leave_imports_to_others(yard: Yard, web: FlaskClient) -> N
     import_id = start(web, {"a.csv": table(digits(30))})
     with yard.worker("w1", TRAINYARD_IMPORTS="false"), yard.worker("w2"):
         assert wait_over(yard, import_id).worker == "w2"
+        with yard.database.read() as session:
+            says = {row.name: row.info["imports"] for row in session.scalars(sa.select(Worker))}
+        assert says == {"w1": False, "w2": True}
 
 
 @pytest.mark.usefixtures("no_process_left")

@@ -15,6 +15,7 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from shared import catalogue, imports, jobs, waiting, workers
+from shared.artifacts import ArtifactStore
 from shared.database import Database, utc_now
 from shared.datasets.bundled import BUNDLED
 from shared.errors import Conflict, InvalidInput, LeaseLost, NotFound
@@ -482,6 +483,43 @@ def test_how_a_version_was_read_stays_on_its_page(client: FlaskClient, database:
     assert "A note." in page
     assert json_of(client.get(f"{DATASETS}/flowers"))["report"]["notes"] == ["A note."]
     assert "How it was read" not in client.get("/datasets/mnist").text
+
+
+def test_repeats_and_empty_images_are_read_together_and_once(
+    client: FlaskClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each part in one go: a store may be far away."""
+    twins = [
+        {
+            "part": part,
+            "row": row,
+            "label": 1,
+            "of_part": "train",
+            "of_row": row + 50,
+            "of_label": 2,
+        }
+        for row, part in enumerate(["train", "test"] * 6)
+    ]
+    report = BUNDLED["mnist"].report()
+    report["repeats"] |= {"train": 6, "leaked": 6, "examples": twins}
+    report["train"] |= {"near_empty": 1, "near_empty_rows": [7]}
+    report["test"] |= {"near_empty": 1, "near_empty_rows": [9]}
+    publish_mnist(database, "twins", report=report)
+    asked: list[str] = []
+    ranges = ArtifactStore.ranges
+
+    def count_ranges(store: ArtifactStore, path: str, spans: Any) -> list[bytes]:
+        asked.append(path)
+        return ranges(store, path, spans)
+
+    monkeypatch.setattr(ArtifactStore, "ranges", count_ranges)
+    page = client.get("/datasets/twins").text
+    assert page.count('class="pair"') == 12
+    # Of samples, means and these: headers, then pixels and labels.
+    assert len(asked) <= 12
+    asked.clear()
+    assert client.get("/datasets/twins").text.count('class="pair"') == 12
+    assert asked == []
 
 
 def test_a_waiting_import_says_why_in_list_form_and_api(

@@ -180,6 +180,21 @@ def test_a_server_that_is_away_for_a_moment_ends_no_import() -> None:
     assert not any(request.startswith("DELETE") for request in server.asked)
 
 
+def test_an_import_that_waits_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    update = Progress.update
+
+    def note(self: Progress, task: TaskID, **options: Any) -> None:
+        said.append(options["description"])
+        update(self, task, **options)
+
+    monkeypatch.setattr(Progress, "update", note)
+    waits = QUEUED | {"waiting": "No worker is connected: it waits until one is."}
+    server = Server(httpx.Response(200, json=waits), httpx.Response(200, json=DONE))
+    server.import_nothing()
+    assert said[-1] == "No worker is connected: it waits until one is."
+
+
 def test_an_import_that_is_gone_is_told_and_not_waited_for() -> None:
     server = Server(httpx.Response(404, json={"status": 404, "title": "Not Found"}))
     with pytest.raises(Refused):
