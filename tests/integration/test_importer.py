@@ -303,8 +303,10 @@ def test_a_public_set_that_cannot_or_may_not_be_fetched_is_told(
     with mirror(tmp_path) as url, yard.worker(TRAINYARD_KNOWN_SETS_URL=url):
         failed = wait_over(yard, start(web, {}, "kmnist", known="kmnist"), TicketStatus.FAILED)
         assert failed.failure is not None
-        assert "404" in failed.failure["evidence"]
-        assert "TRAINYARD_KNOWN_SETS_URL" in failed.failure["evidence"]
+        assert failed.failure["kind"] == "fetch"
+        assert "127.0.0.1 answered 404 File not found" in failed.failure["evidence"]
+        assert "datasets add kmnist FILES --known kmnist" in failed.failure["suggestion"]
+        assert "TRAINYARD_KNOWN_SETS_URL" in failed.failure["suggestion"]
     with yard.worker(TRAINYARD_DOWNLOADS="false"):
         failed = wait_over(yard, start(web, {}, "kmnist", known="kmnist"), TicketStatus.FAILED)
         assert failed.failure is not None
