@@ -192,6 +192,18 @@ def versions(session: Session, dataset: Dataset) -> list[DatasetVersion]:
     return list(session.scalars(query.order_by(*_NEWEST_FIRST)))
 
 
+def names(session: Session) -> dict[str, bool]:
+    """Return the name of every data set, and whether it is one of those that stay as they are."""
+    bundled = sa.func.max(sa.case((DatasetVersion.uri.startswith(BUNDLED_SCHEME), 1), else_=0))
+    query = (
+        sa.select(Dataset.name, bundled)
+        .join(DatasetVersion, DatasetVersion.dataset_id == Dataset.id)
+        .group_by(Dataset.name)
+        .order_by(Dataset.name)
+    )
+    return {name: bool(stays) for name, stays in session.execute(query)}
+
+
 def newest(session: Session) -> list[tuple[Dataset, DatasetVersion]]:
     """Return every data set with its newest version, by name."""
     rank = sa.func.row_number().over(partition_by=DatasetVersion.dataset_id, order_by=_NEWEST_FIRST)

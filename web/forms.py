@@ -11,9 +11,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from shared import catalogue, jobs
-from shared.datasets.known import KNOWN
+from shared import catalogue, imports, jobs
+from shared.datasets.known import KNOWN, KnownSet
 from shared.errors import NotFound
+from shared.spec.dataset_import import RESERVED_NAMES
 from shared.spec.presets import PRESETS
 from web.fields import Field, about_fields, import_fields, spec_fields
 
@@ -141,11 +142,13 @@ class NewImport:
         name: of the data set that gets a new version, if it is one that there is.
         known: the public data set that is chosen, if any.
         fields: the form's fields, filled in.
+        names: of all data sets, and whether each stays as it is.
     """
 
     name: str | None
     known: str | None
     fields: list[Field]
+    names: dict[str, bool]
 
     @classmethod
     def load(cls, session: Session, name: str | None, known: str | None) -> NewImport:
@@ -158,9 +161,29 @@ class NewImport:
         if name is not None:
             dataset, _ = catalogue.find(session, name)
             values = {part: getattr(dataset, part) for part in ("name", "title", "description")}
+            known = known or imports.known_of(session, name)
         if known is not None and known not in KNOWN:
             raise NotFound(f"There is no public data set {known!r}.")
-        return cls(name, known, import_fields(values))
+        return cls(name, known, import_fields(values), catalogue.names(session))
+
+    @property
+    def choices(self) -> list[KnownSet]:
+        """The public data sets to choose from: for a new version, what it was read as before."""
+        if self.name is None:
+            return list(KNOWN.values())
+        return [KNOWN[self.known]] if self.known else []
+
+    @property
+    def data(self) -> str:
+        """What `import.js` knows of the yard, as JSON."""
+        return as_data(
+            {
+                "datasets": list(self.names),
+                "bundled": [name for name, stays in self.names.items() if stays],
+                "reserved": RESERVED_NAMES,
+                "most_files": imports.MOST_FILES,
+            }
+        )
 
     @property
     def about(self) -> list[Field]:

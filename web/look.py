@@ -20,6 +20,7 @@ from web import versions
 from web.yard import Yard
 
 SAMPLES = 48
+PARTS = ("train", "test")
 # Larger images are fetched one by one when they come into view, and kept by the browser.
 _INLINE_BYTES = 4096
 _SMALL_SIDE = 64
@@ -166,15 +167,12 @@ class Album:
         Raises:
             StoreUnavailable: the artifact store does not answer.
         """
-        report = self.report
+        pairs, empty = versions.kept(("odd", *self._key), self._odd)
         return Gallery(
             samples=self.draw("train", SAMPLES, seed=0),
             means=self.means(_SHOWN_MEANS),
-            pairs=[self.pair(twins) for twins in report.repeats.examples[:_SHOWN_TWINS]],
-            empty=[
-                *self.pictures("train", report.train.near_empty_rows[:_SHOWN_EMPTY]),
-                *self.pictures("test", report.test.near_empty_rows[:_SHOWN_EMPTY]),
-            ][:_SHOWN_EMPTY],
+            pairs=pairs,
+            empty=empty,
         )
 
     def draw(self, part: str, count: int, *, seed: int) -> list[Picture]:
@@ -184,11 +182,16 @@ class Album:
 
     def pictures(self, part: str, rows: Sequence[int]) -> list[Picture]:
         """Return pictures of some rows."""
-        labels = self._files.labels(part, rows)
+        return self._pictures(part, rows, {})
+
+    def _pictures(self, part: str, rows: Sequence[int], told: dict[int, int]) -> list[Picture]:
+        """Return pictures of rows; labels that were told, by row, are not read."""
+        asked = [row for row in rows if row not in told]
+        labels = told | dict(zip(asked, self._files.labels(part, asked), strict=True))
         names = self._version.classes
         return [
-            Picture(source, names[label], row, part)
-            for source, label, row in zip(self._sources(part, rows), labels, rows, strict=True)
+            Picture(source, names[labels[row]], row, part)
+            for source, row in zip(self._sources(part, rows), rows, strict=True)
         ]
 
     def means(self, most: int) -> list[Picture]:
@@ -204,16 +207,30 @@ class Album:
             sources = [self._url("api.mean", label=label) for label in labels]
         return [Picture(source, name) for source, name in zip(sources, names, strict=True)]
 
-    def pair(self, twins: Twins) -> Pair:
-        """Return two equal images side by side."""
-        (first,) = self.pictures(twins.part, [twins.row])
-        (second,) = self.pictures(twins.of_part, [twins.of_row])
-        words = "Twice"
-        if twins.label != twins.of_label:
-            words = "Two labels"
-        elif twins.part != twins.of_part:
-            words = "In train and test"
-        return Pair(first, second, words)
+    def _odd(self) -> tuple[list[Pair], list[Picture]]:
+        """Return equal images side by side, and nearly empty ones; a part's are read at once."""
+        twins = self.report.repeats.examples[:_SHOWN_TWINS]
+        empty = [
+            *(("train", row) for row in self.report.train.near_empty_rows),
+            *(("test", row) for row in self.report.test.near_empty_rows),
+        ][:_SHOWN_EMPTY]
+        labels = {(one.part, one.row): one.label for one in twins}
+        labels |= {(one.of_part, one.of_row): one.of_label for one in twins}
+        pictures: dict[tuple[str, int], Picture] = {}
+        for part in PARTS:
+            told = {row: label for (of, row), label in labels.items() if of == part}
+            rows = sorted({*told, *(row for of, row in empty if of == part)})
+            shown = self._pictures(part, rows, told)
+            pictures |= {(part, row): one for row, one in zip(rows, shown, strict=True)}
+        pairs = [
+            Pair(
+                pictures[one.part, one.row],
+                pictures[one.of_part, one.of_row],
+                _what_is_wrong(one),
+            )
+            for one in twins
+        ]
+        return pairs, [pictures[place] for place in empty]
 
     def _sources(self, part: str, rows: Sequence[int]) -> list[str]:
         if self._are_small:
@@ -235,6 +252,12 @@ def card(dataset: Dataset, version: DatasetVersion) -> dict[str, Any]:
     return dataset_row(dataset, version) | {
         "worst": next((one for one in findings if one.level != "ok"), None)
     }
+
+
+def _what_is_wrong(twins: Twins) -> str:
+    if twins.label != twins.of_label:
+        return "Two labels"
+    return "Twice" if twins.part == twins.of_part else "In train and test"
 
 
 def _bars(classes: list[ClassCount]) -> list[Bar]:

@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 
 from shared import catalogue, imports, waiting
 from shared.datasets import BUNDLED_SCHEME
-from shared.datasets.known import KNOWN
 from shared.models import Job
 from shared.records import dataset_row, import_row
 from shared.spec.presets import MEASURED_ON, PRESETS
@@ -114,8 +113,6 @@ def new_dataset() -> str:
         return render_template(
             "new_dataset.html",
             form=form,
-            known=KNOWN,
-            most_files=imports.MOST_FILES,
             obstacle=waiting.import_obstacle(session, lease_seconds=_lease_seconds()),
             overview=overview,
         )

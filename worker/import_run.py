@@ -29,7 +29,7 @@ from shared.limits import Limits
 from shared.reading import Read, ReadDone, Reading, Refused, SentFile
 from shared.spec.dataset_import import DatasetImport
 from shared.tickets import Ticket
-from worker.download import fetch_known
+from worker.download import NotFetched, fetch_known
 from worker.holder import Holder, Write
 from worker.supervisor import Yard
 from worker.trainer_process import READER_COMMAND, TrainerProcess, describe_exit
@@ -94,6 +94,8 @@ class ImportRun:
             return False
         except (LeaseLost, NotFound, SQLAlchemyError):
             raise
+        except NotFetched as error:
+            self._holder.write(self._not_fetched(error))
         except Exception as error:  # whatever it is, the person who waits is told
             log.exception("Import %d cannot be carried out.", self._ticket.id)
             failure = protocol.Failed(
@@ -169,7 +171,7 @@ class ImportRun:
         def tell(share: float) -> None:
             self._tell(f"Fetching {file.name}", _FETCHED_SHARE * (done + part * share))
 
-        fetch_known(file, local, self._yard.settings, tell)
+        fetch_known(file, local, self._yard.settings, tell, pause=self._drain.wait)
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -277,6 +279,21 @@ class ImportRun:
             }
         else:
             failure = event.model_dump(mode="json", exclude={"event"}) | {"faults": []}
+        return lambda s: imports.fail(s, self._ticket, failure)
+
+    def _not_fetched(self, error: NotFetched) -> Write:
+        """Say what can be done about a public set that cannot be fetched."""
+        log.warning("Import %d: %s", self._ticket.id, error)
+        with self._yard.database.read() as session:
+            request = DatasetImport.model_validate(imports.get(session, self._ticket.id).request)
+        failure = {
+            "kind": "fetch",
+            "evidence": f"Worker {self._yard.settings.worker_name}: {error}",
+            "suggestion": f"Send the files yourself: choose {KNOWN[request.known or ''].title} and "
+            f"the files in the form, or `trainyard datasets add {request.name} FILES --known "
+            f"{request.known}`. Or name a mirror in TRAINYARD_KNOWN_SETS_URL.",
+            "faults": [],
+        }
         return lambda s: imports.fail(s, self._ticket, failure)
 
     def _tell(self, doing: str, share: float) -> None:

@@ -11,7 +11,7 @@ import sys
 import typer
 
 from shared.cli import control_commands, dataset_commands, job_commands, yard_commands
-from shared.cli.errors import Refused, Unreachable
+from shared.cli.errors import Refused, Unreachable, Unsendable
 from shared.errors import ConfigurationError, InvalidInput, TrainyardError
 
 DONE, FAILED, WRONG_USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -38,7 +38,7 @@ def run() -> int:
     """
     try:
         app(standalone_mode=True)
-    except (ConfigurationError, InvalidInput, Refused) as error:
+    except (ConfigurationError, InvalidInput, Refused, Unsendable) as error:
         return _complain(error, WRONG_USAGE)
     except Unreachable as error:
         return _complain(error, UNREACHABLE)

@@ -9,6 +9,10 @@ class Unreachable(TrainyardError):
     """The server cannot be reached, or cannot answer at the moment."""
 
 
+class Unsendable(TrainyardError):
+    """A file of this machine cannot be read, or a folder not be packed."""
+
+
 class Refused(TrainyardError):
     """The server refuses the request.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sys
 import tempfile
 import time
@@ -17,7 +19,7 @@ from urllib.parse import quote
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
-from shared.cli.errors import Refused, Unreachable
+from shared.cli.errors import Refused, Unreachable, Unsendable
 from shared.cli.submission import parse_change
 from shared.cli.tables import make_console
 from shared.cli.text import clean
@@ -86,7 +88,10 @@ def gather(files: list[Path], *, train: list[Path], test: list[Path]) -> list[Se
 
 
 def _name(path: Path) -> str:
-    name = path.resolve().name
+    # As it was given: a link called `train.csv` says more than the file that it leads to.
+    name = path.absolute().name
+    if name == "..":
+        name = path.resolve().name
     return f"{name}.zip" if path.is_dir() else name
 
 
@@ -98,6 +103,7 @@ def run(client: Client, body: dict[str, Any], files: list[Sending]) -> dict[str,
 
     Raises:
         Unreachable, Refused: there is no answer, or a refusal.
+        Unsendable: a file cannot be read, or a folder not be packed.
     """
     begun = client.post("/datasets", body)
     path = f"/imports/{begun['id']}"
@@ -110,7 +116,8 @@ def run(client: Client, body: dict[str, Any], files: list[Sending]) -> dict[str,
             transient=True,
         ) as bar:
             for file in files:
-                _send(client, path, file, bar)
+                with _telling(file):
+                    _send(client, path, file, bar)
     except BaseException:
         _forget(client, path)
         raise
@@ -135,7 +142,7 @@ def _forget(client: Client, path: str) -> None:
 
 
 def _send(client: Client, path: str, file: Sending, bar: Progress) -> None:
-    with _as_file(file.path) as local:
+    with _as_file(file, bar) as local:
         task = bar.add_task(clean(file.name), total=local.stat().st_size)
 
         def chunks() -> Iterator[bytes]:
@@ -150,18 +157,51 @@ def _send(client: Client, path: str, file: Sending, bar: Progress) -> None:
 
 
 @contextlib.contextmanager
-def _as_file(path: Path) -> Iterator[Path]:
+def _as_file(file: Sending, bar: Progress) -> Iterator[Path]:
     """Give a file; for a folder a zip of it, which is gone after the block."""
-    if not path.is_dir():
-        yield path
+    if not file.path.is_dir():
+        yield file.path
         return
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "folder.zip"
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-            for file in sorted(path.rglob("*")):
-                if file.is_file():
-                    archive.write(file, file.relative_to(path))
+        _pack(file, target, bar)
         yield target
+
+
+def _pack(file: Sending, target: Path, bar: Progress) -> None:
+    """Write a folder's files into a zip, with a bar of its own."""
+    found = sorted(_files_below(file.path))
+    sizes = [path.stat().st_size for path in found]
+    task = bar.add_task(f"Packing {clean(file.name.removesuffix('.zip'))}", total=sum(sizes))
+    # What is dated before 1980 gets the first date that a zip knows.
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive:
+        for path, size in zip(found, sizes, strict=True):
+            archive.write(path, path.relative_to(file.path))
+            bar.advance(task, size)
+    bar.remove_task(task)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder; one that may not be looked into is an error, never left out."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, _, names in os.walk(folder, onerror=refuse):
+        yield from (path for name in names if (path := Path(place) / name).is_file())
+
+
+@contextlib.contextmanager
+def _telling(file: Sending) -> Iterator[None]:
+    """Say what is wrong with a file or folder of this machine."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            room = f"there is no room in {tempfile.gettempdir()}; name another folder in TMPDIR"
+            raise Unsendable(f"{file.path} cannot be packed: {room}.") from error
+        reason = error.strerror or error
+        raise Unsendable(f"{error.filename or file.path} cannot be read: {reason}.") from error
 
 
 def _follow(client: Client, path: str, answer: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pydantic import Field, field_validator
 from shared.spec.fields import SpecModel, spec_field
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+# The page of a data set called so would be the form of a new one.
+RESERVED_NAMES = ("new",)
 SMALLEST_SIDE = 8
 LARGEST_SIDE = 224
 
@@ -151,3 +153,10 @@ class DatasetImport(SpecModel):
         max_length=63,
     )
     options: ImportOptions = Field(default_factory=ImportOptions, title="Options")
+
+    @field_validator("name")
+    @classmethod
+    def _not_reserved(cls, name: str) -> str:
+        if name in RESERVED_NAMES:
+            raise ValueError(f"Must not be {name!r}: its page is the form of a new data set")
+        return name

@@ -154,6 +154,7 @@ def test_a_bad_file_gives_exit_status_1_and_names_the_cell(
     ("arguments", "words"),
     [
         (("add", "Bad Name", "x"), "does not exist"),
+        (("add", "new", "--known", "kmnist"), "name: Must not be 'new'"),
         (("add", "nothing_known"), "known: Must be one of: fashion_mnist"),
         (("add", "kmnist", "--set", "height=3"), "options.height"),
         (("add", "mnist", "--known", "kmnist"), "stays as it is"),

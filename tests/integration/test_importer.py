@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from shared import catalogue, imports
@@ -244,6 +245,9 @@ def test_a_worker_may_leave_imports_to_others(yard: Yard, web: FlaskClient) -> N
     import_id = start(web, {"a.csv": table(digits(30))})
     with yard.worker("w1", TRAINYARD_IMPORTS="false"), yard.worker("w2"):
         assert wait_over(yard, import_id).worker == "w2"
+        with yard.database.read() as session:
+            says = {row.name: row.info["imports"] for row in session.scalars(sa.select(Worker))}
+        assert says == {"w1": False, "w2": True}
 
 
 @pytest.mark.usefixtures("no_process_left")
@@ -403,8 +407,10 @@ def test_a_public_set_that_cannot_or_may_not_be_fetched_is_told(
     with mirror(tmp_path) as url, yard.worker(TRAINYARD_KNOWN_SETS_URL=url):
         failed = wait_over(yard, start(web, {}, "kmnist", known="kmnist"), TicketStatus.FAILED)
         assert failed.failure is not None
-        assert "404" in failed.failure["evidence"]
-        assert "TRAINYARD_KNOWN_SETS_URL" in failed.failure["evidence"]
+        assert failed.failure["kind"] == "fetch"
+        assert "127.0.0.1 answered 404 File not found" in failed.failure["evidence"]
+        assert "datasets add kmnist FILES --known kmnist" in failed.failure["suggestion"]
+        assert "TRAINYARD_KNOWN_SETS_URL" in failed.failure["suggestion"]
     with yard.worker(TRAINYARD_DOWNLOADS="false"):
         failed = wait_over(yard, start(web, {}, "kmnist", known="kmnist"), TicketStatus.FAILED)
         assert failed.failure is not None

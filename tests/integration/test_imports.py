@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -306,6 +307,7 @@ def test_files_are_sent_as_they_are_and_the_import_started(
     [
         ({}, "name"),
         ({"name": "Not A Name"}, "name"),
+        ({"name": "new"}, "name"),  # its page would be the form
         ({"name": "flowers", "known": "imagenet"}, "known"),
         ({"name": "flowers", "options": {"test_fraction": 1}}, "options.test_fraction"),
         ({"name": "flowers", "options": {"height": 300}}, "options.height"),
@@ -498,6 +500,43 @@ def test_how_a_version_was_read_stays_on_its_page(client: FlaskClient, database:
     assert "How it was read" not in client.get("/datasets/mnist").text
 
 
+def test_repeats_and_empty_images_are_read_together_and_once(
+    client: FlaskClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each part in one go: a store may be far away."""
+    twins = [
+        {
+            "part": part,
+            "row": row,
+            "label": 1,
+            "of_part": "train",
+            "of_row": row + 50,
+            "of_label": 2,
+        }
+        for row, part in enumerate(["train", "test"] * 6)
+    ]
+    report = BUNDLED["mnist"].report()
+    report["repeats"] |= {"train": 6, "leaked": 6, "examples": twins}
+    report["train"] |= {"near_empty": 1, "near_empty_rows": [7]}
+    report["test"] |= {"near_empty": 1, "near_empty_rows": [9]}
+    publish_mnist(database, "twins", report=report)
+    asked: list[str] = []
+    ranges = ArtifactStore.ranges
+
+    def count_ranges(store: ArtifactStore, path: str, spans: Any) -> list[bytes]:
+        asked.append(path)
+        return ranges(store, path, spans)
+
+    monkeypatch.setattr(ArtifactStore, "ranges", count_ranges)
+    page = client.get("/datasets/twins").text
+    assert page.count('class="pair"') == 12
+    # Of samples, means and these: headers, then pixels and labels.
+    assert len(asked) <= 12
+    asked.clear()
+    assert client.get("/datasets/twins").text.count('class="pair"') == 12
+    assert asked == []
+
+
 def test_a_waiting_import_says_why_in_list_form_and_api(
     client: FlaskClient, database: Database
 ) -> None:
@@ -511,3 +550,22 @@ def test_a_waiting_import_says_why_in_list_form_and_api(
     assert json_of(client.get("/api/v1/imports"))["items"][0]["waiting"] == sentence
     assert sentence in client.get("/datasets").text
     assert sentence in client.get("/datasets/new").text
+
+
+def test_a_new_version_of_a_public_set_is_read_as_that_set_again(
+    client: FlaskClient, database: Database
+) -> None:
+    def chosen(path: str) -> list[str]:
+        return re.findall(r'name="known" value="(\w*)"[^>]* checked', client.get(path).text)
+
+    assert chosen("/datasets/new") == [""]
+    publish(database, read_done("a" * 64), "fashion_mnist", known="fashion_mnist")
+    publish(database, read_done("b" * 64), "clothes", known="fashion_mnist")
+    publish(database, read_done("c" * 64), "flowers")
+    assert chosen("/datasets/new?name=fashion_mnist") == ["fashion_mnist"]
+    assert chosen("/datasets/new?name=clothes") == ["fashion_mnist"]
+    assert "kmnist" not in client.get("/datasets/new?name=clothes").text
+    assert chosen("/datasets/new?name=flowers") == []
+    with database.write() as session:
+        session.execute(sa.delete(Import))  # as it is after a month
+    assert chosen("/datasets/new?name=fashion_mnist") == ["fashion_mnist"]

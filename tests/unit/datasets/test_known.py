@@ -13,7 +13,7 @@ import pytest
 
 from shared.datasets.known import KNOWN, KnownFile
 from shared.settings import Settings
-from worker.download import fetch_known
+from worker.download import NotFetched, fetch_known
 
 MIRROR = "http://mirror.example/sets/"
 
@@ -52,8 +52,58 @@ def test_a_packed_file_is_asked_for_in_its_sets_folder_and_stays_packed(
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     file = KnownFile("kmnist", "http://publisher.example/a/train.gz", md5)
     shares: list[float] = []
-    fetch_known(file, tmp_path / "0", Settings(known_sets_url=MIRROR), shares.append)
+    fetch_known(
+        file, tmp_path / "0", Settings(known_sets_url=MIRROR), shares.append, pause=shares.append
+    )
     assert (tmp_path / "0").read_bytes() == content
     assert [str(request.url) for request in asked] == [f"{MIRROR}kmnist/train.gz"]
     assert asked[0].headers["Accept-Encoding"] == "identity"
     assert shares[-1] == 1.0
+
+
+def fetch(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, *answers: httpx.Response | Exception
+) -> list[float]:
+    """Fetch a file whose content is `pixels`, from a server that answers so; return the pauses."""
+    left = list(answers)
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        found = left.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    serve(monkeypatch, answer)
+    md5 = hashlib.md5(b"pixels", usedforsecurity=False).hexdigest()
+    file = KnownFile("kmnist", "http://publisher.example/a/train.gz", md5)
+    pauses: list[float] = []
+    fetch_known(file, folder / "0", Settings(), lambda _: None, pause=pauses.append)
+    assert (folder / "0").read_bytes() == b"pixels"
+    return pauses
+
+
+def test_what_may_pass_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    good = httpx.Response(200, stream=httpx.ByteStream(b"pixels"))
+    assert fetch(monkeypatch, tmp_path, good) == []
+    good = httpx.Response(200, stream=httpx.ByteStream(b"pixels"))
+    bad = (httpx.Response(503), httpx.ReadTimeout("slow"))
+    assert len(fetch(monkeypatch, tmp_path, *bad, good)) == 2
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([httpx.Response(403)], "publisher.example answered 403 Forbidden"),
+        ([httpx.Response(502)] * 3, "publisher.example answered 502 Bad Gateway"),
+        ([httpx.ConnectTimeout("slow")] * 3, "no answer within 30 s"),
+        ([httpx.ConnectError("Name or service not known")] * 3, "Name or service not known"),
+    ],
+)
+def test_what_does_not_pass_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    answers: list[httpx.Response | Exception],
+    words: str,
+) -> None:
+    with pytest.raises(NotFetched, match=f"train.gz cannot be fetched: {words}"):
+        fetch(monkeypatch, tmp_path, *answers)

@@ -6,13 +6,13 @@ const PATIENCE_MS = 60_000;
 const ANSWER_MS = 15_000; // a connection that hangs is no answer either
 const OVER = ["done", "failed"];
 
-/** Send one file; `progress` hears the bytes sent so far. Resolves when the server has it. */
-export function sendFile(path, file, part, progress, signal) {
+/** Send one file, {file, name, part}; `progress` hears the bytes sent so far. Resolves when the server has it. */
+export function sendFile(path, { file, name, part }, progress, signal) {
   signal.throwIfAborted();
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // unlike fetch, it tells how far it is
     const query = part ? `?part=${part}` : "";
-    request.open("PUT", `${path}/files/${encodeURIComponent(file.name)}${query}`);
+    request.open("PUT", `${path}/files/${encodeURIComponent(name)}${query}`);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.responseType = "json";
     request.upload.addEventListener("progress", (event) => progress(event.loaded));
@@ -20,7 +20,7 @@ export function sendFile(path, file, part, progress, signal) {
       if (request.status < 300) resolve(request.response);
       else reject(new Problem(request.status, request.response));
     });
-    request.addEventListener("error", () => reject(new Problem(0, { detail: `${file.name} could not be sent: the connection broke, or the file has changed since it was chosen. Nothing was imported; try again.` })));
+    request.addEventListener("error", () => reject(new Problem(0, { detail: `${name} could not be sent: the connection broke, or the file has changed since it was chosen. Nothing was imported; try again.` })));
     request.addEventListener("abort", () => reject(new DOMException("Stopped.", "AbortError")));
     signal.addEventListener("abort", () => request.abort(), { once: true });
     request.send(file);

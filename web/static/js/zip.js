@@ -34,15 +34,24 @@ function pack(...fields) {
 /** What a file's own header and its entry in the table of contents have in common. */
 const shared = (crc, size, name) => [[20, 2], [UTF_8, 2], [0, 2], [0, 2], [FIRST_DAY, 2], [crc, 4], [size, 4], [size, 4], [name.length, 2], [0, 2]];
 
+async function contentOf(path, file) {
+  try {
+    return new Uint8Array(await file.arrayBuffer());
+  } catch (error) {
+    throw new Problem(0, { detail: `${path} cannot be read (${error.message}) Nothing of its folder is in the list.` });
+  }
+}
+
 /** Put files, [{path, file}], into one zip; `progress` hears the share that is done. */
-export async function zip(files, progress) {
+export async function zip(files, progress, signal) {
   if (files.length > MOST_FILES) throw new Problem(0, { detail: `A folder may have at most ${MOST_FILES.toLocaleString("en")} files here; \`trainyard datasets add\` takes more.` });
   const parts = [];
   const contents = [];
   let offset = 0;
   for (const [index, { path, file }] of files.entries()) {
+    signal.throwIfAborted();
     const name = new TextEncoder().encode(path);
-    const crc = crc32(new Uint8Array(await file.arrayBuffer()));
+    const crc = crc32(await contentOf(path, file));
     parts.push(pack([0x04034b50, 4], ...shared(crc, file.size, name)), name, file);
     contents.push(pack([0x02014b50, 4], [20, 2], ...shared(crc, file.size, name), [0, 2], [0, 2], [0, 2], [0, 4], [offset, 4]), name);
     offset += 30 + name.length + file.size;
