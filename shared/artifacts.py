@@ -88,6 +88,15 @@ class ArtifactStore:
         with self._asking():
             self._fs.makedirs(self._root, exist_ok=True)
 
+    def require_root(self) -> None:
+        """Check that a local root is there: without it, as when it is not mounted, nothing is gone.
+
+        Raises:
+            StoreUnavailable: it is not.
+        """
+        if self._local and not Path(self._root).is_dir():
+            raise StoreUnavailable(f"The artifact store cannot be used: no folder {self._root}")
+
     def put(self, local: Path, path: str) -> None:
         """Store a local file at `path`; readers see the old file or the new one, never half.
 
@@ -120,8 +129,6 @@ class ArtifactStore:
                 self._fs.get_file(self._url(path), str(partial))
             partial.replace(local)
         except FileNotFoundError as error:
-            if self._local and not Path(self._root).is_dir():  # not mounted
-                raise StoreUnavailable(f"There is no folder {self._root}.") from error
             raise NotFound(f"There is no file {path!r} in the artifact store.") from error
         finally:
             partial.unlink(missing_ok=True)

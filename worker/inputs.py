@@ -59,9 +59,14 @@ def gather(
         version = catalogue.resolve(session, spec.dataset)
         rows = recording.checkpoints(session, lease.job_id)
         stored = [_Stored(row.name, row.path, row.sha256) for row in rows]
+    try:
+        dataset_dir = fetch_dataset(version, cache)
+    except NotFound:
+        store.require_root()
+        raise
     return Run(
         spec=spec,
-        dataset_dir=fetch_dataset(version, cache),
+        dataset_dir=dataset_dir,
         work_dir=work_dir,
         checkpoints=_fetch_checkpoints(store, stored, work_dir / "resume"),
     )
@@ -121,6 +126,7 @@ def _fetch_checkpoints(store: ArtifactStore, stored: list[_Stored], folder: Path
         try:
             store.get(checkpoint.path, local)
         except NotFound as error:
+            store.require_root()
             log.warning("Checkpoint %s is gone: %s", checkpoint.name, error)
         except (OSError, StoreRefused) as error:
             if isinstance(error, OSError) and error.errno in _NO_ROOM:

@@ -46,19 +46,19 @@ def test_a_second_put_replaces_the_file_and_leaves_nothing_else(
 def test_a_missing_file_is_named_and_leaves_no_half_file(
     store: ArtifactStore, tmp_path: Path
 ) -> None:
-    store.make()
     with pytest.raises(NotFound, match=r"jobs/1/none"):
         store.open("jobs/1/none")
     with pytest.raises(NotFound, match=r"jobs/1/none"):
         store.get("jobs/1/none", tmp_path / "fetched")
-    assert list(tmp_path.iterdir()) == [tmp_path / "store"]
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_gone_because_the_root_is_not_mounted(
-    store: ArtifactStore, tmp_path: Path
-) -> None:
-    with pytest.raises(StoreUnavailable, match="There is no folder"):
-        store.get("jobs/1/checkpoint.npz", tmp_path / "fetched")
+def test_a_root_that_is_not_mounted_is_told_from_a_file_that_is_gone(store: ArtifactStore) -> None:
+    with pytest.raises(StoreUnavailable, match="no folder"):
+        store.require_root()
+    store.make()
+    store.require_root()
+    ArtifactStore("memory://yard").require_root()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.artifacts import ArtifactStore
 from shared.errors import NotFound, StoreRefused, StoreUnavailable
 from worker.inputs import _fetch_checkpoints, _Stored
 
@@ -22,6 +23,9 @@ class Store:
 
     def __init__(self, **refused: Exception) -> None:
         self.refused = refused
+
+    def require_root(self) -> None:
+        """Be there."""
 
     def get(self, path: str, local: Path) -> None:
         """Give the file, unless it is refused."""
@@ -67,6 +71,12 @@ def test_a_full_disk_and_a_silent_store_are_no_reason_to_leave_one_out(
 ) -> None:
     with pytest.raises(type(error)):
         fetch(tmp_path, newest=error)
+
+
+def test_no_checkpoint_is_gone_because_the_store_is_not_mounted(tmp_path: Path) -> None:
+    store = ArtifactStore(f"file://{tmp_path / 'unmounted'}")
+    with pytest.raises(StoreUnavailable, match="no folder"):
+        _fetch_checkpoints(store, STORED, tmp_path / "resume")
 
 
 def test_a_job_does_not_begin_anew_because_none_of_its_checkpoints_can_be_read(
