@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from shared.spec.job import MOST_SECONDS
+
 TITLES = {
     "out_of_memory": "Out of memory",
     "diverged": "Training diverged",
@@ -76,7 +78,7 @@ def _tenth_of_the_rate(spec: dict[str, Any]) -> Correction:
 
 def _twice_the_time(spec: dict[str, Any]) -> Correction | None:
     limit = spec["resources"]["max_runtime_seconds"]
-    if limit is None:
+    if limit is None or 2 * limit > MOST_SECONDS:
         return None
-    label = f"Run again with twice the time: {2 * limit:g} s"
+    label = f"Run again with twice the time: {2 * limit:,.12g} s"
     return Correction(label, {"resources": {"max_runtime_seconds": 2 * limit}})

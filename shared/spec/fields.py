@@ -8,9 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class SpecModel(BaseModel):
-    """Base of every part of a spec: unknown fields are errors, values are frozen and finite."""
+    """Base of every part of a spec: unknown fields are errors, values are frozen and finite.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    Typed as JSON is: `true` and "5" are no numbers.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 def spec_field(

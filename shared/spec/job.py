@@ -17,6 +17,7 @@ from shared.spec.stopping import AccuracyDrop, EarlyStopping
 T = TypeVar("T", bound=SpecModel)
 
 MOST_GPUS = 16
+MOST_SECONDS = 31_536_000  # a year
 QUEUE_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 
@@ -73,7 +74,7 @@ class Resources(SpecModel):
         description="The job fails when it has been running for longer; empty: no limit.",
         unit="seconds",
         gt=0,
-        le=31_536_000,
+        le=MOST_SECONDS,
         advanced=True,
     )
     checkpoint_seconds: float = spec_field(

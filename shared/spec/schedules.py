@@ -210,15 +210,15 @@ def epoch_rates(spec: JobSpec) -> list[float]:
 
 
 def rate_curve(spec: JobSpec) -> list[float]:
-    """Return the rates from the first step to the last, evenly spaced, enough to draw."""
-    if not changes_within_an_epoch(spec):
-        return epoch_rates(spec)
+    """Return the rates from the first step to the last, evenly spaced, as many as can be drawn.
+
+    What stays within an epoch becomes stairs.
+    """
     steps = max(2, -(-_POINTS // spec.epochs))
-    return [
-        learning_rate(spec, epoch + 1, step=step, steps=steps)
-        for epoch in range(spec.epochs)
-        for step in range(steps)
-    ]
+    last = spec.epochs * steps - 1
+    points = min(last, 2 * _POINTS)
+    drawn = [round(point * last / points) for point in range(points + 1)]
+    return [learning_rate(spec, at // steps + 1, step=at % steps, steps=steps) for at in drawn]
 
 
 def check_schedule(spec: JobSpec) -> None:

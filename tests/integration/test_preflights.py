@@ -200,9 +200,7 @@ def test_the_sentence_tells_what_is_busy_or_missing(known: Database) -> None:
     busy = [slots[0] | {"job_id": 77}]
     with known.write() as session:
         session.execute(sa.update(Worker).values(slots=busy))
-    assert sentence() == (
-        "The only slot that could try it is training; it is tried when one is free."
-    )
+    assert sentence() == "The only slot that could try it is busy; it is tried when one is free."
 
 
 # --- on a worker --------------------------------------------------------------------------------

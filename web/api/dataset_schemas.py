@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from shared.datasets.report import Report
 from shared.models import TicketStatus
@@ -51,6 +51,8 @@ class KnownRow(Answer):
 
 class SampleQuery(SpecModel):
     """The query of `GET /datasets/{name}/samples`."""
+
+    model_config = ConfigDict(strict=False)  # a URL holds texts only
 
     part: Literal["train", "test"] = "train"
     label: int | None = Field(None, ge=0)

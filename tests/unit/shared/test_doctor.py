@@ -52,6 +52,13 @@ def test_a_time_limit_is_doubled() -> None:
     assert correction.changes == {"resources": {"max_runtime_seconds": 180}}
 
 
+def test_a_time_limit_is_told_in_digits_and_never_more_than_allowed() -> None:
+    correction = correct("timeout", spec(resources={"max_runtime_seconds": 15_000_000}))
+    assert correction is not None
+    assert correction.label.endswith(" 30,000,000 s")
+    assert correct("timeout", spec(resources={"max_runtime_seconds": 30_000_000})) is None
+
+
 def test_bad_data_need_a_person() -> None:
     assert correct("data", spec()) is None
 

@@ -174,6 +174,22 @@ def test_the_curve_to_draw_shows_what_a_rate_an_epoch_would_not() -> None:
     assert rate_curve(spec)[-1] == pytest.approx(4e-6)
 
 
+def test_the_curve_to_draw_has_no_more_points_than_can_be_drawn() -> None:
+    curve = rate_curve(spec_of(Cosine(), epochs=10_000, learning_rate=1.0))
+    assert len(curve) < 500
+    assert curve[0] == 1.0
+    assert curve[-1] == pytest.approx(0)
+    assert curve == sorted(curve, reverse=True)
+
+
+@pytest.mark.parametrize("schedule", [Step(every=2, factor=0.1), Exponential(rate=0.5)], ids=str)
+def test_what_stays_within_an_epoch_is_drawn_as_stairs(schedule: Any) -> None:
+    spec = spec_of(schedule, epochs=4, learning_rate=1.0)
+    curve = rate_curve(spec)
+    stairs = np.repeat(epoch_rates(spec), len(curve) // 4)
+    np.testing.assert_array_equal(curve, stairs)
+
+
 def test_rates_never_leave_the_range_that_the_spec_names() -> None:
     for schedule in (Cosine(), WarmupCosine(warmup_epochs=0.5), OneCycle()):
         rates = by_step(spec_of(schedule, epochs=1))

@@ -25,6 +25,27 @@ def test_an_empty_submission_is_complete() -> None:
     assert submission.spec == JobSpec()
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("epochs", True),
+        ("epochs", "5"),
+        ("epochs", 5.0),
+        ("learning_rate", "0.1"),
+        ("learning_rate", True),
+        ("resources.max_runtime_seconds", "60"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_not_converted(path: str, value: Any) -> None:
+    part, _, name = path.rpartition(".")
+    spec = {part: {name: value}} if part else {name: value}
+    assert list(errors_of({"spec": spec})) == [f"spec.{path}"]
+
+
+def test_a_whole_number_is_a_number() -> None:
+    assert parse_submission({"spec": {"learning_rate": 1}}).spec.learning_rate == 1.0
+
+
 def test_hello_world_is_the_tutorial_exactly() -> None:
     spec = PRESETS["hello-world"].spec.model_dump(mode="json")
 
