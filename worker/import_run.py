@@ -247,9 +247,7 @@ class ImportRun:
             if place != own and not catalogue.keep(session, place):
                 raise _PlaceGone
             report = imports.publish(session, self._ticket, read, place)
-            if (
-                report["known"] and place == own
-            ):  # the data set has it elsewhere, since a moment ago
+            if report["known"] and place == own:  # the data set has it elsewhere by now
                 self._unpublished = own
 
         self._unpublished = own
