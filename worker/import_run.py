@@ -248,7 +248,9 @@ class ImportRun:
         def enter(session: Session) -> None:
             if place != own and not catalogue.keep(session, place):
                 raise _PlaceGone
-            imports.publish(session, self._ticket, read, place)
+            report = imports.publish(session, self._ticket, read, place)
+            if report["known"] and place == own:  # the data set has it elsewhere by now
+                self._unpublished = own
 
         self._unpublished = own
         for number, name in enumerate(_VERSION_FILES):

@@ -90,7 +90,7 @@ def test_the_grace_time_is_one_for_trainer_store_and_records(yard: Yard) -> None
         worker.send_signal(signal.SIGTERM)
         wait_until(
             lambda: yard.job(job_id).status is Status.QUEUED,
-            1.5 * grace_seconds,
+            1.8 * grace_seconds,  # twice that, if store and trainer had one each
             what="the job is handed back",
         )
         switch.unlink()

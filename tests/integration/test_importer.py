@@ -317,6 +317,21 @@ def test_content_whose_place_goes_before_it_is_published_gets_another(
 
 
 @pytest.mark.usefixtures("no_process_left")
+def test_content_that_two_workers_import_at_once_is_kept_once(yard: Yard, web: FlaskClient) -> None:
+    content, switch = npz(**digits(30)), yard.folder / "wait"
+    switch.touch()
+    with yard.worker("w1", fault=f"wait_to_publish:{switch}"):
+        first = start(web, {"a.npz": content})
+        yard.wait_log("w1", "waits to publish")
+        with yard.worker("w2"):
+            wait_over(yard, start(web, {"a.npz": content}))
+        switch.unlink()
+        wait_over(yard, first)
+        wait_until(lambda: len(stored(yard.settings)) == VERSION_FILES, what="one is kept")
+    check_history(yard.database, yard.store)
+
+
+@pytest.mark.usefixtures("no_process_left")
 def test_a_store_that_falls_silent_when_all_is_published_is_no_failure(
     yard: Yard, web: FlaskClient
 ) -> None:
