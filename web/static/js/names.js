@@ -1,16 +1,16 @@
 // What files are called: which part they hold, and what a data set of them may be called.
 
 // As `worker.importing.sources` has it.
-const PARTS = {
-  train: ["train", "training", "trainset", "trainingset", "val", "valid", "validation"],
-  test: ["test", "testing", "testset", "testingset", "t10k"],
-};
+const WORDS = { train: ["train", "training", "val", "valid", "validation"], test: ["test", "testing", "t10k"] };
+const PARTS = Object.fromEntries(Object.entries(WORDS).map(([part, words]) => [part, words.flatMap((word) => [word, `${word}set`])]));
 const PART_WORDS = new Set(Object.values(PARTS).flat());
 const USUAL_WORDS = new Set(["image", "images", "label", "labels", "idx", "ubyte"]);
 const LONGEST = 63;
 
-/** A name's words: cut at all that is no letter, and where small letters turn into capitals. */
-const wordsOf = (text) => text.replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase().match(/t10k|[a-z]+/g) ?? [];
+const HUMPS = /(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g;
+
+/** A name's words, small: its letters between all else, and `trainData` is two. */
+const wordsOf = (text) => text.replace(HUMPS, " ").toLowerCase().match(/t10k|\p{L}+/gu) ?? [];
 
 /** The part that a file's name says: `train1.csv`, `testData.csv`, `t10k-images-idx3-ubyte.gz`; "" if none, or both. */
 export function partOf(name) {
@@ -21,7 +21,7 @@ export function partOf(name) {
 
 /** A data set's name from a file's: `Flowers_train.csv.gz` is `flowers`; a free one if it says none that may be. */
 export function nameFrom(file, { datasets, reserved }) {
-  const bare = file.replace(/\..*$/, "").replace(/([a-z])([A-Z])/g, "$1_$2").normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+  const bare = file.replace(/\..*$/, "").replace(HUMPS, "_").normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
   const words = bare.split(/[^a-z0-9]+/).filter(Boolean);
   const saysPart = (word) => word === "t10k" || PART_WORDS.has(word?.replace(/\d+$/, ""));
   const kept = words.filter((word, index) => !saysPart(word) && !USUAL_WORDS.has(word.replace(/\d+$/, "")) && !(word === "set" && saysPart(words[index - 1])));
