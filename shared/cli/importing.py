@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,16 +123,8 @@ def run(client: Client, body: dict[str, Any], files: list[Sending]) -> dict[str,
         _forget(client, path)
         raise
     try:
-        return _follow(client, path, _start(client, path))
+        return _follow(client, path)
     except KeyboardInterrupt:  # nothing else is a reason to end what may go well on a worker
-        _forget(client, path)
-        raise
-
-
-def _start(client: Client, path: str) -> dict[str, Any]:
-    try:
-        return dict(client.post(f"{path}/start", {}))
-    except Refused:
         _forget(client, path)
         raise
 
@@ -204,30 +197,51 @@ def _telling(file: Sending) -> Iterator[None]:
         raise Unsendable(f"{error.filename or file.path} cannot be read: {reason}.") from error
 
 
-def _follow(client: Client, path: str, answer: dict[str, Any]) -> dict[str, Any]:
+def _follow(client: Client, path: str) -> dict[str, Any]:
+    """Start an import, and wait for its end."""
     columns = (TextColumn("{task.description}"), BarColumn())
     with Progress(*columns, console=make_console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=1.0)
+
+        def say(words: str) -> None:
+            bar.update(task, description=words)
+
+        answer = _start(client, path, say)
         while answer["status"] not in _OVER:
             progress = answer["progress"] or {"doing": "A worker has it", "share": 0.0}
             words = clean(answer.get("waiting") or progress["doing"])
             bar.update(task, description=words, completed=progress["share"])
-            time.sleep(_PAUSE_SECONDS)
-            answer = _look(client, path, lambda words: bar.update(task, description=words))
+            _pause()
+            answer = _patiently(lambda: client.get(path), say)
     return dict(answer)
 
 
-def _look(client: Client, path: str, say: Callable[[str], None]) -> Any:
-    """Return the import as it is; a server that is away for a moment is waited for."""
+def _start(client: Client, path: str, say: Callable[[str], None]) -> Any:
+    """Start an import whose files are sent."""
+    try:
+        return _patiently(lambda: client.post(f"{path}/start", {}), say)
+    except Refused as error:
+        if error.status == HTTPStatus.CONFLICT:  # started already: an answer was lost on its way
+            return _patiently(lambda: client.get(path), say)
+        _forget(client, path)
+        raise
+
+
+def _patiently(ask: Callable[[], Any], say: Callable[[str], None]) -> Any:
+    """Return what the server answers; one that is away for a moment is waited for."""
     gives_up_at = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            return client.get(path)
+            return ask()
         except Unreachable:
             if time.monotonic() > gives_up_at:
                 raise
-            say("The server is away; looking again")
-            time.sleep(_PAUSE_SECONDS)
+            say("The server is away; asking again")
+            _pause()
+
+
+def _pause() -> None:
+    time.sleep(_PAUSE_SECONDS)
 
 
 def show(done: dict[str, Any], detail: dict[str, Any] | None, url: str) -> None:

@@ -15,7 +15,7 @@ from rich.progress import Progress, TaskID
 
 from shared.cli import app, importing
 from shared.cli.client import Client
-from shared.cli.errors import Refused, Unreachable, Unsendable
+from shared.cli.errors import Refused, Unsendable
 from shared.spec.dataset_import import ImportOptions
 
 DONE = {"id": 1, "status": "done", "progress": None}
@@ -156,18 +156,26 @@ def test_what_cannot_be_sent_is_wrong_usage(
     assert "a.csv cannot be read" in capsys.readouterr().err
 
 
-def test_a_lost_answer_to_the_start_ends_no_import() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        server.asked.append(request.method)
-        if request.url.path.endswith("/start"):
-            raise httpx.ReadTimeout("slow")
-        return httpx.Response(202, json=QUEUED)
+def test_a_lost_answer_to_the_start_is_asked_for_again() -> None:
+    conflict = httpx.Response(409, json={"status": 409, "title": "Conflict"})
+    answers: list[httpx.Response | Exception] = [httpx.ReadTimeout("slow"), conflict]
+    asked: list[str] = []
 
-    server = Server()
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url.path.removeprefix('/api/v1')}")
+        if not request.url.path.endswith("/start"):
+            return httpx.Response(200, json=DONE)
+        first = answers.pop(0)
+        if isinstance(first, Exception):
+            raise first
+        return first
+
     client = Client("http://yard.test", None, httpx.MockTransport(answer))
-    with pytest.raises(Unreachable):
-        importing.run(client, {"name": "flowers"}, [])
-    assert server.asked == ["POST", "POST"]
+    assert importing.run(client, {"name": "flowers"}, []) == DONE
+    assert asked == [
+        *("POST /datasets", "POST /imports/1/start", "POST /imports/1/start"),
+        "GET /imports/1",
+    ]
 
 
 def test_a_server_that_is_away_for_a_moment_ends_no_import() -> None:
@@ -203,10 +211,10 @@ def test_an_import_that_is_gone_is_told_and_not_waited_for() -> None:
 
 
 def test_who_stops_waiting_ends_the_import(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_seconds: float) -> None:
+    def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("shared.cli.importing.time.sleep", interrupt)
+    monkeypatch.setattr(importing, "_pause", interrupt)
     server = Server()
     with pytest.raises(KeyboardInterrupt):
         server.import_nothing()
