@@ -82,7 +82,7 @@ def test_a_job_is_started_next_from_its_page_by_keyboard(open_page: OpenPage, si
     job_id = site.ids["queued_next"]
     with put_back(site, job_id):
         page = open_page(f"/jobs/{job_id}")
-        button = why(page).get_by_role("button", name="Start it next")
+        button = why(page).get_by_role("button", name="Move it to the front")
         button.focus()
         page.keyboard.press("Enter")
         expect(why(page)).to_contain_text("It is next", timeout=SOON_MS)
