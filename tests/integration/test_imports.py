@@ -523,9 +523,9 @@ def test_repeats_and_empty_images_are_read_together_and_once(
     asked: list[str] = []
     ranges = ArtifactStore.ranges
 
-    def count_ranges(store: ArtifactStore, path: str, spans: Any) -> list[bytes]:
+    def count_ranges(store: ArtifactStore, path: str, spans: Any, **options: Any) -> list[bytes]:
         asked.append(path)
-        return ranges(store, path, spans)
+        return ranges(store, path, spans, **options)
 
     monkeypatch.setattr(ArtifactStore, "ranges", count_ranges)
     page = client.get("/datasets/twins").text
