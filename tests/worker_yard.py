@@ -6,6 +6,7 @@ Owns the test's own connections and the waits on what the processes write into S
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -65,6 +66,8 @@ class Yard:
         """
         with self.database.write():
             frozen.send_signal(signal.SIGSTOP)
+            # Its threads stop one after the other, and the last may be waiting for this lock.
+            os.waitid(os.P_PID, frozen.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def log(self, name: str) -> Path:
         """Return the file of what a process has printed."""

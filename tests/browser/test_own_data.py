@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 from playwright.sync_api import Browser, Page, expect
 
 from shared.artifacts import ArtifactStore
@@ -25,6 +24,7 @@ from shared.settings import Settings
 from tests.browser.conftest import OpenPage, Watch, opened_pages, pixels
 from tests.history import check_history
 from tests.parts import environment, process
+from tests.s3 import s3_server
 from tests.sent_files import Arrays, digits, idx, npz, pixel_names, table, zipped
 from tests.services import PostgresServer, RedisServer, free_port
 from tests.waiting import wait_until
@@ -80,18 +80,10 @@ class Machines:
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """Give a bucket; the environment tells every process where it is."""
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    """Give a bucket of an S3 server of its own."""
+    with s3_server():
         ArtifactStore("s3://own-data").make()
         yield "s3://own-data/yard"
-    server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ import fsspec
 import httpx
 import pytest
 from flask.testing import FlaskClient
-from moto.server import ThreadedMotoServer
 
 from shared import artifacts
 from shared.artifacts import ArtifactStore
@@ -31,6 +30,7 @@ from tests.faults.proxy import BlackHoleProxy
 from tests.history import check_history
 from tests.importing import DATASETS, start, wait_over
 from tests.parts import process
+from tests.s3 import s3_server
 from tests.sent_files import digits, idx, npz, zipped
 from tests.services import free_port
 from tests.waiting import wait_until
@@ -44,21 +44,14 @@ pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
 @pytest.fixture(scope="module")
 def way_to_store() -> Iterator[BlackHoleProxy]:
-    """Serve S3 for the whole file: clients keep to the first address that they meet."""
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    with BlackHoleProxy(server.get_host_and_port()[1]) as proxy:
-        yield proxy
-    server.stop()
+    """Serve S3 for the whole file."""
+    with s3_server() as way:
+        yield way
 
 
 @pytest.fixture
-def bucket(way_to_store: BlackHoleProxy, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Give an empty bucket; the environment tells every client where it is."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way_to_store.port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+def bucket(way_to_store: BlackHoleProxy) -> str:
+    """Give an empty bucket."""
     name = f"s3://yard-{uuid.uuid4().hex}"
     ArtifactStore(name).make()
     return f"{name}/artifacts"
