@@ -217,39 +217,21 @@ class TrainingLoop:
         return _add(totals, self._replicas.run(work, images, labels))
 
 
-class EvaluationLoop:
-    """Scores a model on some rows of an image set, in large batches.
+class Scorer:
+    """The graph that scores a model on images, traced once, whatever set they are of.
 
     Args:
         model, replicas: as for `TrainingLoop`.
-        source: the images.
-        rows: the rows to score.
         classes: number of classes.
         batch_size: images a batch.
-
-    Attributes:
-        images: images to score.
-        batches: batches they make, a smaller last one included.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        replicas: Replicas,
-        source: Source,
-        rows: Rows,
-        *,
-        classes: int,
-        batch_size: int,
-    ) -> None:
+    def __init__(self, model: Any, replicas: Replicas, *, classes: int, batch_size: int) -> None:
         self._logits = Logits(model)
         self._replicas = replicas
-        self._order = source.order(rows, batch_size)
-        self._classes = classes
-        self._batch_size = batch_size
-        self.images = len(rows)
-        self.batches = -(-len(rows) // batch_size)
-        self._score = tf.function(
+        self.classes = classes
+        self.batch_size = batch_size
+        self.run = tf.function(
             self._trace_score,
             input_signature=[
                 *(_images_of(model), _LABELS, _ROWS, _COUNT),
@@ -258,21 +240,6 @@ class EvaluationLoop:
             autograph=False,
             jit_compile=False,
         )
-
-    def nothing(self) -> Score:
-        """Return the score of no image."""
-        return Score(0.0, np.zeros((self._classes, self._classes), np.int64))
-
-    def run(self, score: Score, *, start: int, stop: int) -> Score:
-        """Score the batches `start` to `stop` - 1; return `score` with them added."""
-        while start < stop:
-            part = self._order.part(start)
-            end = min(stop, part.stop)
-            loss, matrix = self._score(
-                part.images, part.labels, part.rows, part.start, start, end, *score
-            )
-            start, score = end, Score(float(loss), matrix.numpy())
-        return score
 
     def _trace_score(
         self,
@@ -289,8 +256,8 @@ class EvaluationLoop:
             return batch < stop
 
         def body(batch: Any, *score: Any) -> Any:
-            first = (batch - part_start) * self._batch_size
-            chosen = _batch(images, labels, rows[first : first + self._batch_size])
+            first = (batch - part_start) * self.batch_size
+            chosen = _batch(images, labels, rows[first : first + self.batch_size])
             return batch + 1, *_add(score, self._replicas.run(self._score_share, *chosen))
 
         return tf.while_loop(goes_on, body, (start, loss, matrix), parallel_iterations=1)[1:]
@@ -300,9 +267,45 @@ class EvaluationLoop:
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(share.labels, logits)
         predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
         counts = tf.math.confusion_matrix(
-            share.labels, predictions, self._classes, weights=share.weights, dtype=tf.int64
+            share.labels, predictions, self.classes, weights=share.weights, dtype=tf.int64
         )
         return share.sum(losses), counts
+
+
+class EvaluationLoop:
+    """Scores a model on some rows of an image set, in large batches.
+
+    Args:
+        scorer: what scores a batch.
+        source: the images.
+        rows: the rows to score.
+
+    Attributes:
+        images: images to score.
+        batches: batches they make, a smaller last one included.
+    """
+
+    def __init__(self, scorer: Scorer, source: Source, rows: Rows) -> None:
+        self._scorer = scorer
+        self._order = source.order(rows, scorer.batch_size)
+        self.images = len(rows)
+        self.batches = -(-len(rows) // scorer.batch_size)
+
+    def nothing(self) -> Score:
+        """Return the score of no image."""
+        classes = self._scorer.classes
+        return Score(0.0, np.zeros((classes, classes), np.int64))
+
+    def run(self, score: Score, *, start: int, stop: int) -> Score:
+        """Score the batches `start` to `stop` - 1; return `score` with them added."""
+        while start < stop:
+            part = self._order.part(start)
+            end = min(stop, part.stop)
+            loss, matrix = self._scorer.run(
+                part.images, part.labels, part.rows, part.start, start, end, *score
+            )
+            start, score = end, Score(float(loss), matrix.numpy())
+        return score
 
 
 class Logits:

@@ -19,10 +19,10 @@ from shared.spec.schedules import changes_within_an_epoch, learning_rate
 from worker.training import data, models, optimizers, runtime, sampling
 from worker.training.checkpoints import Arrays, State, Unusable
 from worker.training.data import Dataset
-from worker.training.graph import EvaluationLoop, Plan, Score, TrainingLoop
+from worker.training.graph import EvaluationLoop, Plan, Score, Scorer, TrainingLoop
 from worker.training.precision import ScaledUpdater
 from worker.training.replicas import Replicas, Single, replicas
-from worker.training.source import Source, open_source, room_for_data
+from worker.training.source import open_source, room_for_data
 
 # Images scored at once: many, as long as what a layer puts out for them is no burden.
 _MOST_EVALUATED_AT_ONCE = 1000
@@ -78,10 +78,16 @@ class Learner:
             augmentation=spec.preprocessing.augmentation,
             seed=spec.seed,
         )
+        self._scorer = Scorer(
+            self.model,
+            self._replicas,
+            classes=len(dataset.classes),
+            batch_size=_evaluation_batch(self.model),
+        )
         if spec.evaluate_on == "validation":
-            self.evaluation = self._score_of(self._train_set, held_out)
+            self.evaluation = EvaluationLoop(self._scorer, self._train_set, held_out)
         else:
-            self.evaluation = self.test_evaluation()
+            self.evaluation = self._test_evaluation()
 
     def score_test(self) -> Score:
         """Score the whole test set with the present weights."""
@@ -89,9 +95,8 @@ class Learner:
         return evaluation.run(evaluation.nothing(), start=0, stop=evaluation.batches)
 
     def test_evaluation(self) -> EvaluationLoop:
-        """Return the loop that scores the whole test set; puts it on the device."""
-        test_set = open_source(self._dataset.x_test, self._dataset.y_test, room=self._room)
-        return self._score_of(test_set, np.arange(len(self._dataset.y_test), dtype=np.int32))
+        """Return the loop that scores the whole test set; puts it on the device, once."""
+        return self.evaluation if self._spec.evaluate_on == "test" else self._test_evaluation()
 
     def plan(self, epoch: int, history: Sequence[Epoch] = ()) -> Plan:
         """Return what an epoch of training does.
@@ -173,15 +178,10 @@ class Learner:
             return None
         return data.pixel_statistics(self._dataset.x_train, self._rows)
 
-    def _score_of(self, images: Source, rows: sampling.Rows) -> EvaluationLoop:
-        return EvaluationLoop(
-            self.model,
-            self._replicas,
-            images,
-            rows,
-            classes=len(self._dataset.classes),
-            batch_size=_evaluation_batch(self.model),
-        )
+    def _test_evaluation(self) -> EvaluationLoop:
+        x, y = self._dataset.x_test, self._dataset.y_test
+        rows = np.arange(len(y), dtype=np.int32)
+        return EvaluationLoop(self._scorer, open_source(x, y, room=self._room), rows)
 
 
 def _evaluation_batch(model: Any) -> int:

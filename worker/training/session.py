@@ -55,6 +55,7 @@ class Session:
         self._position = Position()
         self._history: list[Epoch] = []
         self._best: Arrays | None = None
+        self._test_score: Score | None = None  # of the present weights
         self._train_pace = Pace(_PROGRESS_SECONDS)
         self._eval_pace = Pace(_PROGRESS_SECONDS)
         self._saved_at = time.monotonic()
@@ -208,6 +209,7 @@ class Session:
         self._position = Position(epoch=epoch.epoch + 1)
         if stopping.keeps_best(spec) and stopping.epoch_to_keep(spec, self._history) == epoch.epoch:
             self._best = self._learner.weights()
+        self._test_score = score if spec.evaluate_on == "test" else None
         self._send(epoch)
         self._save()
 
@@ -222,9 +224,12 @@ class Session:
         weights_epoch = stopping.epoch_to_keep(self._spec, history)
         if self._best is not None and weights_epoch != history[-1].epoch:
             learner.set_weights(self._best)
-        score = self._score(
-            learner.test_evaluation(), lambda _: self._send(self._finish_progress())
-        )
+            self._test_score = None
+        score = self._test_score
+        if score is None:
+            score = self._score(
+                learner.test_evaluation(), lambda _: self._send(self._finish_progress())
+            )
         folder = self._run.work_dir / "artifacts"
         folder.mkdir(exist_ok=True)
         publisher = artifacts.Publisher(folder, self._send)

@@ -17,7 +17,7 @@ from shared.spec.models import DeepCnn, LeNet5, Mlp, Model, ShallowCnn
 from shared.spec.optimizers import Adam, Optimizer, Sgd
 from shared.spec.schedules import OneCycle, learning_rate
 from worker.training.data import Dataset
-from worker.training.graph import EvaluationLoop, Score, Totals
+from worker.training.graph import EvaluationLoop, Score, Scorer, Totals
 from worker.training.learner import Learner
 from worker.training.replicas import Single
 from worker.training.source import InFiles, OnDevice
@@ -130,9 +130,8 @@ def test_a_score_is_that_of_numpy_over_the_models_probabilities(dataset: Dataset
 def test_a_score_does_not_depend_on_how_batches_are_divided_into_calls(dataset: Dataset) -> None:
     learner = Learner(spec_of(Mlp(hidden_units=[8])), dataset)
     test_set, rows = OnDevice(dataset.x_test, dataset.y_test), np.arange(200, dtype=np.int32)
-    evaluation = EvaluationLoop(
-        learner.model, Single(), test_set, rows, classes=len(dataset.classes), batch_size=30
-    )
+    scorer = Scorer(learner.model, Single(), classes=len(dataset.classes), batch_size=30)
+    evaluation = EvaluationLoop(scorer, test_set, rows)
     assert evaluation.batches == 7
     whole = evaluation.run(evaluation.nothing(), start=0, stop=7)
     parts = evaluation.nothing()

@@ -1,9 +1,11 @@
-"""A job that goes on: on another kind of device, and when it was stopped at its very end."""
+"""A whole job in one process: how it goes on elsewhere, and what it ends with."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -12,7 +14,7 @@ from shared.protocol import Event, Finished, Progress, Run, Started, Stopped
 from shared.spec import JobSpec
 from shared.spec.models import Mlp
 from tests.small_data import small_mnist
-from worker.training import precision
+from worker.training import precision, stopping
 from worker.training.session import Session
 
 
@@ -20,7 +22,6 @@ from worker.training.session import Session
 def test_what_auto_became_at_first_holds_wherever_the_job_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = small_mnist(tmp_path / "digits", train=200, test=50)
     spec = JobSpec(model=Mlp(hidden_units=[8]), precision="auto", epochs=3)
     events: list[Event] = []
 
@@ -33,9 +34,7 @@ def test_what_auto_became_at_first_holds_wherever_the_job_goes_on(
             if device == "mixed_bfloat16" and isinstance(event, EpochEvent):
                 stop.set()
 
-        checkpoints = sorted((tmp_path / "checkpoints").glob("*.npz"), reverse=True)
-        assignment = Run(spec=spec, dataset_dir=folder, work_dir=tmp_path, checkpoints=checkpoints)
-        return Session(assignment, send, stop)
+        return session(tmp_path, tmp_path / "one", spec, send, stop)
 
     assert run("mixed_bfloat16").run()
     assert not run("float32").run()
@@ -46,11 +45,11 @@ def test_what_auto_became_at_first_holds_wherever_the_job_goes_on(
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
-def test_a_job_that_is_stopped_while_its_test_set_is_scored_ends_as_if_it_never_was(
-    tmp_path: Path,
+@pytest.mark.parametrize("evaluate_on", ["test", "validation"])
+def test_a_job_that_is_stopped_while_it_finishes_ends_as_if_it_never_was(
+    tmp_path: Path, evaluate_on: Literal["test", "validation"]
 ) -> None:
-    folder = small_mnist(tmp_path / "digits", train=200, test=50)
-    spec = JobSpec(model=Mlp(hidden_units=[8]), epochs=2)
+    spec = JobSpec(model=Mlp(hidden_units=[8]), epochs=2, evaluate_on=evaluate_on)
 
     def run(work_dir: Path, *, stopped: bool) -> Event:
         events: list[Event] = []
@@ -61,11 +60,45 @@ def test_a_job_that_is_stopped_while_its_test_set_is_scored_ends_as_if_it_never_
             if stopped and isinstance(event, Progress) and event.phase == "finish":
                 stop.set()
 
-        work_dir.mkdir(exist_ok=True)
-        checkpoints = sorted((work_dir / "checkpoints").glob("*.npz"), reverse=True)
-        assignment = Run(spec=spec, dataset_dir=folder, work_dir=work_dir, checkpoints=checkpoints)
-        assert Session(assignment, send, stop).run() is stopped
+        assert session(tmp_path, work_dir, spec, send, stop).run() is stopped
         return events[-1]
 
     assert run(tmp_path / "one", stopped=True) == Stopped(epoch=3, step=0)
     assert run(tmp_path / "one", stopped=False) == run(tmp_path / "other", stopped=False)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
+@pytest.mark.parametrize("kept", [1, 3])
+def test_the_weights_that_a_job_ends_with_are_those_that_are_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr(stopping, "keeps_best", lambda _: True)
+    monkeypatch.setattr(stopping, "epoch_to_keep", lambda _, history: min(kept, len(history)))
+    spec = JobSpec(model=Mlp(hidden_units=[8]), epochs=3)
+    events: list[Event] = []
+    assert not session(tmp_path, tmp_path / "one", spec, events.append).run()
+    epochs = [event for event in events if isinstance(event, EpochEvent)]
+    assert len({epoch.eval_loss for epoch in epochs}) == 3
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    expected = epochs[kept - 1]
+    assert finished.weights_epoch == kept
+    assert (finished.test_accuracy, finished.test_loss) == (
+        expected.eval_accuracy,
+        expected.eval_loss,
+    )
+
+
+def session(
+    tmp_path: Path,
+    work_dir: Path,
+    spec: JobSpec,
+    send: Callable[[Event], None],
+    stop: threading.Event | None = None,
+) -> Session:
+    """Make a session on a few digits that goes on from what `work_dir` holds."""
+    folder = small_mnist(tmp_path / "digits", train=200, test=50)
+    work_dir.mkdir(exist_ok=True)
+    checkpoints = sorted((work_dir / "checkpoints").glob("*.npz"), reverse=True)
+    run = Run(spec=spec, dataset_dir=folder, work_dir=work_dir, checkpoints=checkpoints)
+    return Session(run, send, stop or threading.Event())
