@@ -108,10 +108,15 @@ def test_a_wrong_layer_says_so_in_its_row_and_when_it_is_sent(editor: Page, watc
     expect(row(editor, 1)).to_contain_text("greater than or equal to 1")
 
 
-def test_a_list_can_be_pasted_as_text_and_is_what_is_sent(editor: Page, site: Site) -> None:
+@pytest.mark.parametrize("when", ["at once", "once it is drawn"])
+def test_a_list_can_be_pasted_as_text_and_is_what_is_sent(
+    editor: Page, site: Site, when: str
+) -> None:
     editor.get_by_text("As text").click()
     text = editor.locator('[data-path="spec.model.layers"]')
     text.fill('[{"kind": "pool", "size": 7}, {"kind": "flatten"}]')
+    if when == "once it is drawn":
+        expect(row(editor, 2)).to_contain_text("16")
     text.blur()
     expect(row(editor, 1).get_by_label("Size")).to_have_value("7")
     expect(row(editor, 2)).to_contain_text("16")

@@ -155,7 +155,10 @@ editor.addEventListener("input", (event) => {
   if (event.target.dataset.name === "kind") change(event.target.closest(".layer"));
   else store();
 });
-text.addEventListener("change", drawLayers);
+text.addEventListener("change", () => {
+  drawLayers();
+  text.dispatchEvent(new Event("input", { bubbles: true })); // new rows have no shapes yet
+});
 editor.addEventListener("keydown", (event) => {
   const steps = { ArrowUp: -1, ArrowDown: 1 }[event.key];
   const row = event.target.closest(".layer");
