@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from shared.spec import JobSpec
 from shared.tickets import Ticket
 from worker.holder import Holder, Write
 from worker.inputs import fetch_dataset
+from worker.machine_memory import MemoryWatch
 from worker.standby import Standby
 from worker.supervisor import Yard
 from worker.trainer_process import TrainerProcess, describe_exit
@@ -26,7 +28,6 @@ from worker.trainer_process import TrainerProcess, describe_exit
 _TICK_SECONDS = 0.2
 _LONGEST_SECONDS = 600.0
 _SHOWN_LOG_LINES = 5
-_SIGKILL = -9
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +109,11 @@ class Pilot:
 
     def _follow(self, trainer: TrainerProcess) -> Write:
         """Wait for the trainer's answer; keep the right to write it meanwhile."""
+        memory = MemoryWatch()
         gives_up_at = time.monotonic() + _LONGEST_SECONDS
         while not self._drain.is_set():
             self._holder.check()
+            memory.look()
             if time.monotonic() > gives_up_at:
                 return self._failed(
                     "timeout",
@@ -131,20 +134,19 @@ class Pilot:
                 case protocol.Failed():
                     return self._failed(event.kind, event.evidence, event.suggestion)
                 case None:
-                    return self._died(trainer.wait(1.0))
+                    return self._died(trainer.wait(1.0), memory)
                 case _:
                     pass
         return lambda s: preflights.give_back(s, self._ticket)
 
-    def _died(self, code: int | None) -> Write:
-        if code == _SIGKILL:
+    def _died(self, code: int | None, memory: MemoryWatch) -> Write:
+        how = describe_exit(code)
+        if code == -signal.SIGKILL and (evidence := memory.evidence()) is not None:
             return self._failed(
-                "out_of_memory",
-                describe_exit(code),
-                "The machine most likely ran out of memory: try a smaller batch or model.",
+                "out_of_memory", f"{how} {evidence}", "Try a smaller batch, or a smaller model."
             )
-        evidence = " ".join([describe_exit(code), *self._log_lines])
-        return self._failed("internal", evidence, "Look at the worker's log.")
+        evidence = " ".join([how, *self._log_lines])
+        return self._failed("internal", evidence, "Look at the worker's log; then try again.")
 
     def _failed(self, kind: str, evidence: str, suggestion: str) -> Write:
         failure = {"kind": kind, "evidence": evidence, "suggestion": suggestion}

@@ -258,7 +258,7 @@ def test_a_slot_answers_before_it_takes_a_job(yard: Yard) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "kind", "evidence"),
     [
-        (Behaviour.DIES, "out_of_memory", "killed by signal 9"),
+        (Behaviour.DIES, "internal", "killed by signal 9"),  # by whom, nobody knows
         (Behaviour.EXITS, "internal", "last words"),
         (Behaviour.DIVERGES, "model", "No such plugin."),
     ],
@@ -274,6 +274,26 @@ def test_what_goes_wrong_is_an_answer_too(
         assert failed.failure["kind"] == kind
         assert evidence in failed.failure["evidence"]
         yard.run_another()
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_trainer_that_the_kernel_kills_for_its_memory_is_an_answer_about_memory(
+    yard: Yard,
+) -> None:
+    group = yard.folder / "group"
+    group.mkdir()
+    (group / "memory.events").write_text("oom_kill 0\n")
+    preflight_id = ring(yard)
+    with yard.worker(fault=f"control_group:{group}") as worker:
+        wait_until(
+            lambda: look(yard.database, preflight_id).progress is not None, what="it is tried"
+        )
+        (group / "memory.events").write_text("oom_kill 1\n")
+        trainer_of(worker).kill()
+        failed = wait(yard, preflight_id, TicketStatus.FAILED)
+    assert failed.failure is not None
+    assert failed.failure["kind"] == "out_of_memory"
+    assert "The kernel has killed a process here" in failed.failure["evidence"]
 
 
 @pytest.mark.usefixtures("no_process_left")
