@@ -12,7 +12,8 @@ from worker.training.data import Dataset
 from worker.training.graph import Plan, Totals
 from worker.training.learner import Learner
 
-pytestmark = pytest.mark.training
+# ResNet-50's graphs alone take half a minute, or several on a busy machine.
+pytestmark = [pytest.mark.training, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
