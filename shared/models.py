@@ -147,8 +147,15 @@ class DatasetVersion(Base):
         return self.height * self.width * self.channels
 
 
+# On SQLite too: files lie under a row's number, and whoever still deletes a deleted row's must not
+# meet those of the next.
+NO_NUMBER_TWICE = {"sqlite_autoincrement": True}
+
+
 class Held:
     """The columns of work that is held by a ticket; see `shared.tickets`."""
+
+    __table_args__ = NO_NUMBER_TWICE
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     status: Mapped[TicketStatus] = mapped_column(_by_value(TicketStatus), index=True)
@@ -218,6 +225,7 @@ class Job(Base):
         *(_list_index(column) for column in SORTABLE),
         # GIN on PostgreSQL; on SQLite an index of the tags' text, to be read from end to end.
         sa.Index(TAGS_INDEX, "tags", postgresql_using="gin"),
+        NO_NUMBER_TWICE,
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -318,6 +318,7 @@ def test_a_job_that_is_over_can_be_deleted_with_its_files(
     assert not yard_of(client).artifacts.exists(f"jobs/{job_id}")
     assert count_of(database, Artifact) == 0
     assert client.delete(f"/api/v1/jobs/{job_id}").status_code == 404
+    assert add_job(database) > job_id  # whoever knows the old number meets no other job
 
 
 def test_a_job_that_is_not_over_cannot_be_deleted(client: FlaskClient, database: Database) -> None:

@@ -300,6 +300,7 @@ def test_files_are_sent_as_they_are_and_the_import_started(
     assert stored(settings) == []
     assert client.get(path).status_code == 404
     assert client.delete(path).status_code == 404
+    assert begun(client) != path  # whoever still deletes its files harms no other import
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,7 @@ def test_one_asks_looks_and_forgets(client: FlaskClient, database: Database) -> 
     assert client.delete(f"{PATH}/{asked['id']}").status_code == 204
     assert client.get(f"{PATH}/{asked['id']}").status_code == 404
     assert client.delete(f"{PATH}/{asked['id']}").status_code == 404
+    assert json_of(client.post(PATH, json={}))["id"] > asked["id"]
 
 
 @pytest.mark.parametrize(

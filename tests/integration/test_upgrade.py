@@ -78,6 +78,21 @@ def test_an_upgrade_keeps_everything_and_the_order_of_claims(previous: Database)
     assert _claims(previous) == [2, 1, 3]
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["upgraded", "down and up again"])
+def test_an_upgraded_database_gives_no_number_twice(previous: Database, again: bool) -> None:
+    schema.upgrade(_url(previous))
+    if again:
+        schema.downgrade(_url(previous), "0005")
+        schema.upgrade(_url(previous))
+    with previous.write() as session:
+        session.execute(sa.delete(Job).where(Job.id == 3))
+    _insert(previous, "jobs", job_values(crashes=0, lost_seconds=0.0))
+
+    with previous.read() as session:
+        assert list(session.scalars(sa.select(Job.id).order_by(Job.id))) == [1, 2, 4]
+        assert list(session.scalars(sa.select(JobEvent.job_id).order_by(JobEvent.id))) == [1, 2]
+
+
 def test_a_downgrade_keeps_the_jobs_and_what_is_paused_waits_again(previous: Database) -> None:
     schema.upgrade(_url(previous))
     with previous.write() as session:
