@@ -296,7 +296,7 @@ def test_a_failed_job_is_run_again_corrected(trainyard: Trainyard) -> None:
     again = json.loads(trainyard("retry", str(failed), "--corrected", "--json").stdout)
     assert again["spec"]["resources"]["max_runtime_seconds"] == 2
     assert again["parent_id"] == failed
-    trainyard("cancel", str(again["id"]))
+    trainyard("watch", str(again["id"]), status=1)  # which is as endless
 
 
 def test_ctrl_c_ends_the_watching_and_not_the_job(yard: RunningYard, trainyard: Trainyard) -> None:
