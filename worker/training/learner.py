@@ -95,7 +95,7 @@ class Learner:
         return evaluation.run(evaluation.nothing(), start=0, stop=evaluation.batches)
 
     def test_evaluation(self) -> EvaluationLoop:
-        """Return the loop that scores the whole test set; puts it on the device, once."""
+        """Return the loop that scores the whole test set: that of the epochs, if they use it."""
         return self.evaluation if self._spec.evaluate_on == "test" else self._test_evaluation()
 
     def plan(self, epoch: int, history: Sequence[Epoch] = ()) -> Plan:

@@ -39,7 +39,7 @@ def import_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices("GPU")
-    # Half a million objects that stay: Keras collects garbage before it builds a model, and would
+    # Hundreds of thousands of objects that stay: Keras collects garbage before it builds a model, and would
     # look at each of them for a quarter of a second.
     gc.freeze()
 
