@@ -39,8 +39,8 @@ def import_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices("GPU")
-    # Hundreds of thousands of objects that stay: Keras collects garbage before it builds a model, and would
-    # look at each of them for a quarter of a second.
+    # Hundreds of thousands of objects that stay: Keras collects garbage before it builds a model,
+    # and would look at each of them for a quarter of a second.
     gc.freeze()
 
 
