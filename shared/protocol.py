@@ -94,12 +94,14 @@ class Machine(Message):
         cores: processor cores that the trainer may use.
         intra_op_threads: threads that share one operation; sums may depend on their number.
         inter_op_threads: operations that run at once.
+        xla: whether XLA compiled part of the step.
     """
 
     processor: str
     cores: int
     intra_op_threads: int
     inter_op_threads: int
+    xla: bool = False
 
 
 class Started(Message):

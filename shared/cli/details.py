@@ -66,7 +66,8 @@ def _run(info: dict[str, Any]) -> list[tuple[str, Any]]:
     rows = [("device", info.get("device")), ("precision", info.get("precision"))]
     if machine:
         threads = f"{machine['intra_op_threads']} and {machine['inter_op_threads']} threads"
-        rows.append(("processor", f"{machine['processor']}, {threads}"))
+        compiled = ", large kernels' change by XLA" if machine.get("xla") else ""
+        rows.append(("processor", f"{machine['processor']}, {threads}{compiled}"))
     return [*rows, ("versions", versions or None)]
 
 

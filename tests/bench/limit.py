@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+_FLOAT32_BYTES = 4
 _PRODUCT = 2048
 _FLOATS = 32_000_000
 _REPEATS = 10
@@ -27,11 +28,13 @@ _KERNEL = _OUTPUT * 128
 _CONVOLUTION_FLOPS = 2 * _OUTPUT * 9
 _DENSE_FLOPS = 2 * (_KERNEL + 128 * 10)
 # Passes over the large kernel, and over the convolution's output, that no order of operations
-# avoids while each is an operation of its own. Kernel: read forward and backward; its gradient
-# written and read; read and written by the update. Output: written and read forward, read for the
-# kernel's gradient; its own gradient written, masked (two reads, a write), and read for the
-# filters and for the biases.
-_PASSES_OVER_KERNEL = 6
+# avoids. Kernel, in the format that is computed in: read forward and backward; and, if that is
+# not float32, its gradient written and read, and its rounded copy written. Kernel in float32: read
+# and written by the update. Output: written and read forward, read for the kernel's gradient; its
+# own gradient written, masked (two reads, a write), and read for the filters and for the biases.
+_PASSES_OVER_KERNEL = 2
+_PASSES_MORE_IF_ROUNDED = 3
+_PASSES_OVER_EXACT_KERNEL = 2
 _PASSES_OVER_OUTPUT = 9
 
 
@@ -70,7 +73,9 @@ class Limit:
     @property
     def memory_seconds(self) -> float:
         """Seconds of an epoch that only moves bytes; the scoring's are left out."""
-        kernel = 4 * _KERNEL * _PASSES_OVER_KERNEL
+        rounded = self.number_bytes < _FLOAT32_BYTES
+        passes = _PASSES_OVER_KERNEL + rounded * _PASSES_MORE_IF_ROUNDED
+        kernel = _KERNEL * (self.number_bytes * passes + _FLOAT32_BYTES * _PASSES_OVER_EXACT_KERNEL)
         output = self.number_bytes * _BATCH * _OUTPUT * _PASSES_OVER_OUTPUT
         return _TRAIN // _BATCH * (kernel + output) / self.bandwidth
 
@@ -103,7 +108,7 @@ def measure(precision: str) -> Limit:
     values = tf.random.normal([_FLOATS])
     return Limit(
         flops=2 * _PRODUCT**3 / _fastest(lambda: tf.matmul(square, square)),
-        bandwidth=2 * 4 * _FLOATS / _fastest(lambda: values + 1.0),
+        bandwidth=2 * _FLOAT32_BYTES * _FLOATS / _fastest(lambda: values + 1.0),
         number_bytes=numbers.size,
     )
 

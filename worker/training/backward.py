@@ -45,7 +45,7 @@ def _dense(op: Any, upstream: Any) -> tuple[Any, Any]:
     if op.get_attr("transpose_a") or op.get_attr("transpose_b"):
         return _stock("MatMul", op, upstream)
     inputs, kernel = op.inputs
-    if not _depends_on_weights(inputs):
+    if not depends_on_weights(inputs):
         return None, tf.matmul(inputs, upstream, transpose_a=True)
     if inputs.dtype == tf.float32:
         of_inputs = tf.raw_ops.BatchMatMulV2(x=upstream, y=kernel, adj_y=True)
@@ -74,7 +74,7 @@ def _stock(kind: str, op: Any, upstream: Any) -> tuple[Any, Any]:
     return found
 
 
-def _depends_on_weights(tensor: Any) -> bool:
+def depends_on_weights(tensor: Any) -> bool:
     """Whether a variable leads to it: read there, or handed to a loop or function that reads it."""
     seen = set()
     waiting = [tensor.op]

@@ -1,8 +1,9 @@
 """The inner loops, as TensorFlow graphs: many steps a call, over images that the call is given.
 
 Owns what one step and one evaluation compute. When to call, and for how many steps, is the outer
-loop's to decide: the numbers do not depend on it. Without XLA (`jit_compile=False`), on every
-device: on the CPU its code for these steps is slower than oneDNN's, and it compiles for seconds.
+loop's to decide: the numbers do not depend on it. As a whole without XLA (`jit_compile=False`), on
+every device: on the CPU its code for these steps is slower than oneDNN's, and it compiles for
+seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tensorflow as tf
 from shared.spec.augmentation import Augmentation
 from worker.training.augmentation import augment
 from worker.training.backward import arranged
+from worker.training.kernels import LargeKernels
 from worker.training.optimizers import Updater
 from worker.training.replicas import Replicas, Share
 from worker.training.sampling import Rows
@@ -99,16 +101,21 @@ class TrainingLoop:
 
     Args:
         model: ends in a dense softmax layer; see `worker.training.models`.
-        updater: changes the model's weights.
+        kernels: the model's large kernels, if they are to be treated apart.
+        updater: changes the model's other weights.
         replicas: the devices that have model and updater.
         batch_size: images a step; an epoch's last step takes what is left.
         augmentation: what happens to the images.
         seed: the job's seed.
+
+    Attributes:
+        compiled: whether XLA compiles part of the step.
     """
 
     def __init__(
         self,
         model: Any,
+        kernels: LargeKernels,
         updater: Updater,
         replicas: Replicas,
         *,
@@ -118,7 +125,8 @@ class TrainingLoop:
     ) -> None:
         self._model = model
         self._logits = Logits(model)
-        self._weights = [weight.value for weight in model.trainable_variables]
+        self._kernels = kernels
+        self.compiled = kernels.compiled
         self._updater = updater
         self._replicas = replicas
         self._images = _images_of(model)
@@ -176,7 +184,8 @@ class TrainingLoop:
             def goes_on(step: Any, loss: Any, *_: Any) -> Any:
                 return (step < stop) & tf.math.is_finite(loss)
 
-            def body(step: Any, *totals: Any) -> Any:
+            def body(step: Any, *state: Any) -> Any:
+                totals, held = state[: len(_TOTALS)], state[len(_TOTALS) :]
                 first_step = step
                 for number in range(steps_at_once):
                     # Only steps before which all was well count: the last is the one that broke.
@@ -187,10 +196,14 @@ class TrainingLoop:
                     augmented = augment(
                         self._augmentation, batch[0], seed=self._seed, epoch=epoch, step=here
                     )
-                    totals = self._step(augmented, batch[1], rates[here], totals)
-                return step, *totals
+                    sums, held = self._step(augmented, batch[1], rates[here], held)
+                    totals = _add(totals, sums)
+                return step, *totals, *held
 
-            return tf.while_loop(goes_on, body, (start, *totals), parallel_iterations=1)
+            begun = (start, *totals, *self._kernels.taken())
+            step, *state = tf.while_loop(goes_on, body, begun, parallel_iterations=1)
+            self._kernels.put_back(state[len(_TOTALS) :])
+            return step, *state[: len(_TOTALS)]
 
         return tf.function(
             train,
@@ -203,18 +216,30 @@ class TrainingLoop:
             jit_compile=False,
         )
 
-    def _step(self, images: Any, labels: Any, learning_rate: Any, totals: Any) -> Any:
+    def _step(self, images: Any, labels: Any, learning_rate: Any, held: Any) -> Any:
+        """Change the weights; return the batch's totals, and what is held of the large kernels."""
+
         def work(share: Share) -> Any:
+            nonlocal held
             # In this order: whatever the replicas exchange belongs into no arrangement.
-            with self._replicas.forward(self._model), arranged():
+            with (
+                self._replicas.forward(self._model),
+                arranged(),
+                self._kernels.standing_in(held) as uses,
+            ):
                 logits = self._logits(share.images, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(share.labels, logits)
-            own = tf.gradients(self._updater.scale(share.mean(losses)), self._weights)
+            others = self._kernels.others
+            gradients = tf.gradients(
+                self._updater.scale(share.mean(losses)), [*others, *uses.products, *uses.inputs]
+            )
+            own, of_uses = gradients[: len(others)], gradients[len(others) :]
             self._updater.apply(self._replicas.add_up(own), learning_rate)
+            held = self._kernels.changed(held, uses, of_uses, learning_rate)
             hits = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), share.labels)
             return share.sum(losses), share.count(hits), share.size()
 
-        return _add(totals, self._replicas.run(work, images, labels))
+        return self._replicas.run(work, images, labels), held
 
 
 class Scorer:

@@ -20,6 +20,7 @@ from worker.training import data, models, optimizers, runtime, sampling
 from worker.training.checkpoints import Arrays, State, Unusable
 from worker.training.data import Dataset
 from worker.training.graph import EvaluationLoop, Plan, Score, Scorer, TrainingLoop
+from worker.training.kernels import LargeKernels
 from worker.training.precision import ScaledUpdater
 from worker.training.replicas import Replicas, Single, replicas
 from worker.training.source import open_source, room_for_data
@@ -68,10 +69,12 @@ class Learner:
         self._train_set = open_source(dataset.x_train, dataset.y_train, room=self._room)
         self._pixels = self._pixel_statistics()
         self.model = self._build(spec, self._replicas)
+        kernels = self._large_kernels()
         with self._replicas.scope():
-            self._updater = self._make_updater()
+            self._updater = self._make_updater(kernels.others)
         self.training = TrainingLoop(
             self.model,
+            kernels,
             self._updater,
             self._replicas,
             batch_size=spec.batch_size,
@@ -164,8 +167,14 @@ class Learner:
         ]
         return np.broadcast_to(np.array(rates, np.float32), steps)
 
-    def _make_updater(self) -> optimizers.Updater:
-        weights = [weight.value for weight in self.model.trainable_variables]
+    def _large_kernels(self) -> LargeKernels:
+        """Return the kernels that the loop changes itself, where that is all that a step does."""
+        alone = isinstance(self._replicas, Single) and not tf.config.list_physical_devices("GPU")
+        if alone and optimizers.is_plain(self._spec.optimizer):
+            return LargeKernels.of(self.model)
+        return LargeKernels(self.model)
+
+    def _make_updater(self, weights: Sequence[Any]) -> optimizers.Updater:
         updater = optimizers.make(self._spec.optimizer, weights)
         return ScaledUpdater(updater) if self._spec.precision == "mixed_float16" else updater
 

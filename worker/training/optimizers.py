@@ -182,6 +182,16 @@ class RmsPropUpdater(_Formula):
             )
 
 
+def is_plain(settings: Optimizer) -> bool:
+    """Whether a step changes a weight by the rate times its gradient, and by nothing else."""
+    return (
+        isinstance(settings, Sgd)
+        and not settings.momentum
+        and not settings.weight_decay
+        and settings.clip_norm is None
+    )
+
+
 def make(settings: Optimizer, weights: Sequence[Any]) -> Updater:
     """Bind a spec's optimizer to weights.
 

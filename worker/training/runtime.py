@@ -117,8 +117,12 @@ def _gpu_versions() -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if value}
 
 
-def machine() -> Machine:
-    """Return what a run's numbers depend on beside spec and versions."""
+def machine(*, xla: bool) -> Machine:
+    """Return what a run's numbers depend on beside spec and versions.
+
+    Args:
+        xla: whether XLA compiles part of the step.
+    """
     import tensorflow as tf
 
     cores, threading = processor.cores(), tf.config.threading
@@ -131,6 +135,7 @@ def machine() -> Machine:
         inter_op_threads=_threads(
             threading.get_inter_op_parallelism_threads(), "TF_NUM_INTEROP_THREADS", cores
         ),
+        xla=xla,
     )
 
 

@@ -111,7 +111,7 @@ class Session:
                 device=runtime.device(self._spec.resources.gpus),
                 precision=self._precision,
                 versions=runtime.versions(),
-                machine=runtime.machine(),
+                machine=runtime.machine(xla=learner.training.compiled),
                 seed=self._spec.seed,
                 dataset_version=self._dataset.version,
                 resumed_from=resumed_from,

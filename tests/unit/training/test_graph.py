@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Any
 
 import keras
@@ -55,9 +56,18 @@ def evaluate(learner: Learner) -> Score:
     return evaluation.run(evaluation.nothing(), start=0, stop=evaluation.batches)
 
 
-@pytest.mark.parametrize("optimizer", [Sgd(momentum=0.9), Adam()], ids=lambda o: o.kind)
+# Its dense kernel is large enough to be treated apart in plain gradient descent.
+LARGE = ShallowCnn(filters=16, dense_units=100)
+
+
 @pytest.mark.parametrize(
-    "model", [SMALL[0], Mlp(hidden_units=[16]), LeNet5()], ids=lambda m: m.kind
+    ("model", "optimizer"),
+    [
+        *product([SMALL[0], Mlp(hidden_units=[16]), LeNet5()], [Sgd(momentum=0.9), Adam()]),
+        (LARGE, Sgd()),
+        (LARGE, Sgd(momentum=0.9)),
+    ],
+    ids=lambda part: part.kind,
 )
 def test_an_epoch_is_that_of_plain_keras(
     model: Model, optimizer: Optimizer, dataset: Dataset
@@ -66,10 +76,10 @@ def test_an_epoch_is_that_of_plain_keras(
     learner = Learner(spec, dataset)
     plain = keras.models.clone_model(learner.model)
     plain.set_weights(learner.model.get_weights())
-    theirs = {
-        "sgd": keras.optimizers.SGD(0.01, momentum=0.9),
-        "adam": keras.optimizers.Adam(0.01),
-    }[optimizer.kind]
+    if isinstance(optimizer, Sgd):
+        theirs = keras.optimizers.SGD(0.01, momentum=optimizer.momentum)
+    else:
+        theirs = keras.optimizers.Adam(0.01)
     plain.compile(theirs, "sparse_categorical_crossentropy", jit_compile=False)
 
     totals = train(learner, [8])
@@ -89,12 +99,16 @@ def test_an_epoch_is_that_of_plain_keras(
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("model", SMALL, ids=lambda model: model.kind)
+@pytest.mark.parametrize(
+    ("model", "optimizer"),
+    [*((model, Adam()) for model in SMALL), (LARGE, Sgd())],
+    ids=lambda part: part.kind,
+)
 def test_how_steps_are_divided_into_calls_changes_no_bit(
-    model: Model, precision: Any, dataset: Dataset
+    model: Model, optimizer: Optimizer, precision: Any, dataset: Dataset
 ) -> None:
     def outcome(calls: list[int]) -> tuple[Totals, list[bytes]]:
-        learner = Learner(spec_of(model, precision=precision), dataset)
+        learner = Learner(spec_of(model, optimizer, precision=precision), dataset)
         totals = train(learner, calls)
         return totals, [array.tobytes() for array in learner.weights()]
 
