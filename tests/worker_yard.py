@@ -64,7 +64,8 @@ class Yard:
 
         SQLite's one write lock would stop with it, and everybody else would wait for SIGCONT.
         """
-        with self.database.write():
+        with self.database.write() as session:
+            session.connection()  # begins now, not with a first statement that never comes
             frozen.send_signal(signal.SIGSTOP)
             # Its threads stop one after the other, and the last may be waiting for this lock.
             os.waitid(os.P_PID, frozen.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
