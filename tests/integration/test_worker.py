@@ -209,7 +209,7 @@ def test_a_frozen_worker_writes_nothing_after_it_lost_its_lease(yard: Yard) -> N
                 yard.wait_training(job_id, attempt=2)
                 os.kill(frozen.pid, signal.SIGCONT)
                 wait_until(
-                    lambda: "no lease any more" in (yard.folder / "w1.log").read_text(),
+                    lambda: "attempt 1: lost its lease" in (yard.folder / "w1.log").read_text(),
                     what="the first worker learns that it lost the job",
                 )
                 yard.open_gate(1, 2)
