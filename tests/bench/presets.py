@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from shared.datasets.cache import materialise
@@ -31,23 +32,25 @@ _SLOW = {"resnet50", "vgg16"}  # hours on a CPU
 def main() -> int:
     """Train what was asked for, and print a table; return the exit status."""
     options = _options()
-    table = Table("preset", "best test accuracy", "epochs", "minutes", "on")
+    table = Table("preset", "precision", "best accuracy", "epochs", "an epoch", "in all")
     with tempfile.TemporaryDirectory(prefix="trainyard-presets-") as name:
         folder = Path(name)
         dataset_dir = materialise("mnist", folder)
-        for preset in options.presets:
-            table.add_row(preset, *_train(preset, options.epochs, dataset_dir, folder / preset))
+        for preset in track(options.presets, "Training", console=Console(stderr=True)):
+            events = _train(preset, options.epochs, dataset_dir, folder / preset)
+            table.add_row(preset, *_row(events))
+            table.caption = _machine(events)
     Console().print(table)
     return 0
 
 
 def _train(
     preset: str, epochs: int | None, dataset_dir: Path, work_dir: Path
-) -> tuple[str, str, str, str]:
+) -> list[dict[str, Any]]:
+    """Return the events of its training."""
     spec = PRESETS[preset].spec
     if epochs is not None:
         spec = spec.model_copy(update={"epochs": epochs})
-    began = time.perf_counter()
     child = subprocess.run(
         [
             *(sys.executable, "-m", "worker.training"),
@@ -58,19 +61,29 @@ def _train(
         text=True,
         check=True,
     )
-    minutes = (time.perf_counter() - began) / 60
-    events = [json.loads(line) for line in child.stdout.splitlines()]
-    done = [event for event in events if event["event"] == "epoch"]
-    started = next(event for event in events if event["event"] == "started")
-    best = max(event["eval_accuracy"] for event in done)
-    return f"{best:.2%}", str(len(done)), f"{minutes:.1f}", _machine(started)
+    return [json.loads(line) for line in child.stdout.splitlines()]
 
 
-def _machine(started: dict[str, Any]) -> str:
-    machine = started["machine"]
-    device = started["device"]
-    where = f"{machine['cores']} cores, {machine['processor']}" if device == "CPU" else device
-    return f"{where}, {started['precision']}"
+def _row(events: list[dict[str, Any]]) -> tuple[str, ...]:
+    epochs = [event for event in events if event["event"] == "epoch"]
+    seconds = [epoch["seconds"] for epoch in epochs]
+    return (
+        _started(events)["precision"],
+        f"{max(epoch['eval_accuracy'] for epoch in epochs):.2%}",
+        str(len(epochs)),
+        f"{statistics.median(seconds):.1f} s",
+        f"{sum(seconds) / 60:.1f} min",
+    )
+
+
+def _machine(events: list[dict[str, Any]]) -> str:
+    started = _started(events)
+    machine, device = started["machine"], started["device"]
+    return f"{machine['cores']} cores, {machine['processor']}" if device == "CPU" else device
+
+
+def _started(events: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(event for event in events if event["event"] == "started")
 
 
 def _options() -> argparse.Namespace:

@@ -80,7 +80,7 @@ class Uses:
 
 
 class LargeKernels:
-    """The large kernels of a model; all methods but the first are for the tracing of a graph.
+    """The large kernels of a model; its methods but for `of` are for the tracing of a graph.
 
     Args:
         model: a Keras model; its last layer is left to its caller.
@@ -169,10 +169,10 @@ class _Call:
 
     def __call__(self, inputs: Any, training: Any = None) -> Any:
         """Return activation(inputs @ kernel + bias), [n, units]."""
-        # The batched product is the fast one here: by a fifth in float32, oneDNN's plain one
-        # being slow where the right side is transposed.
         # No gradient passes through the kernel: it is the work of the step before.
         kernel = tf.stop_gradient(self._kernel)
+        # The batched product is the fast one here: by a fifth in float32, oneDNN's plain one
+        # being slow where the right side is transposed.
         product = tf.raw_ops.BatchMatMulV2(x=inputs, y=kernel, adj_y=True)
         self._uses.add(self._number, inputs, product)
         return self._layer.activation(tf.nn.bias_add(product, self._layer.bias))
