@@ -9,8 +9,9 @@ PYTHON ?= python3 python3.13 python3.12 python3.11 python
 SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 # ARGS is handed on: make test ARGS="-k migrations"
 ARGS ?=
-# Two test processes, each with a Redis and a PostgreSQL of its own; a file stays in one of them.
-PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
+# Three test processes for two cores, as many tests wait: each with a Redis and a PostgreSQL of its
+# own; a file stays in one of them.
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 # Fault tests wait more than they compute, so more at once than cores; whoever is idle takes over.
 FAULTS_PARALLEL ?= -n 3 --dist worksteal
 MINUTES ?= 10
