@@ -131,7 +131,7 @@ PRESETS: dict[str, Preset] = {
     "deep-cnn": Preset(
         "Deeper network",
         "Two blocks of two convolutions with batch normalisation and dropout: "
-        "the most accurate here.",
+        "as accurate as ResNet-20, in half its time.",
         Reached(0.9954, 12, 36),
         _vary(
             preprocessing=Preprocessing(scale="unit"),
@@ -172,7 +172,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "vgg16": Preset(
         "VGG16",
-        "Thirteen convolutions in a row, from scratch: the slowest without a GPU. "
+        "Thirteen convolutions in a row, from scratch: slow without a GPU. "
         "Without batch normalisation it needs a small learning rate.",
         Reached(0.9774, 1, 232),
         _vary(
