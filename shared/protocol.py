@@ -208,7 +208,7 @@ class Finished(Message):
 
     Attributes:
         reason: `epochs_done` or `early_stopped`.
-        detail: the rule that stopped it, as a sentence.
+        detail: the rule that stopped it, as a sentence, and what else its submitter should know.
         best_epoch: epoch whose evaluation accuracy is best, the first of equals.
         weights_epoch: epoch whose weights the model file holds.
         weights_sha256: hash over the final weights, for comparing runs.

@@ -16,7 +16,7 @@ from typing import Literal
 from shared.protocol import Epoch, Event, Finished, Progress, Run, Started, Stopped
 from shared.spec.architecture import layers
 from shared.spec.schedules import learning_rate
-from worker.training import artifacts, data, models, precision, runtime, stopping
+from worker.training import artifacts, data, models, precision, remarks, runtime, stopping
 from worker.training.checkpoints import Arrays, Position, State, Unusable, Writer, read
 from worker.training.failures import diverged
 from worker.training.graph import EvaluationLoop, Score, Totals
@@ -239,10 +239,11 @@ class Session:
         self._look_up()
         artifacts.publish_model(publisher, learner.model, learner.float32_model())
         self._writer.wait()
+        remark = remarks.nothing_learned(self._spec, score.matrix, self._dataset.classes)
         self._send(
             Finished(
                 reason=reason,
-                detail=detail,
+                detail=f"{detail} {remark}" if remark else detail,
                 best_epoch=stopping.best_epoch(history),
                 weights_epoch=weights_epoch,
                 weights_sha256=learner.weights_hash(),

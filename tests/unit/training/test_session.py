@@ -12,7 +12,9 @@ import pytest
 from shared.protocol import Epoch as EpochEvent
 from shared.protocol import Event, Finished, Progress, Run, Started, Stopped
 from shared.spec import JobSpec
+from shared.spec.job import Preprocessing
 from shared.spec.models import Mlp
+from shared.spec.optimizers import Sgd
 from tests.small_data import small_mnist
 from worker.training import precision, stopping
 from worker.training.session import Session
@@ -87,6 +89,29 @@ def test_the_weights_that_a_job_ends_with_are_those_that_are_scored(
         expected.eval_accuracy,
         expected.eval_loss,
     )
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
+def test_a_job_that_ends_at_chance_with_a_finite_loss_says_that_it_learned_nothing(
+    tmp_path: Path,
+) -> None:
+    events: list[Event] = []
+    good = JobSpec(model=Mlp(hidden_units=[8]), epochs=2)
+    spec = JobSpec(
+        preprocessing=Preprocessing(scale="raw"),
+        model=Mlp(hidden_units=[8]),
+        optimizer=Sgd(),
+        learning_rate=10,
+        epochs=2,
+    )
+    assert not session(tmp_path, tmp_path / "good", good, events.append).run()
+    assert not session(tmp_path, tmp_path / "dead", spec, events.append).run()
+    first, second = [event for event in events if isinstance(event, Finished)]
+    assert first.detail == "All 2 epochs are done."
+    assert second.detail.startswith(
+        "All 2 epochs are done. It has learned nothing: every test image is '"
+    )
+    assert second.detail.endswith("for example to 1, or scale the pixels to 0 to 1.")
 
 
 def session(
