@@ -81,8 +81,14 @@ def figure(value: float | None) -> str:
 
 
 def loss(value: float | None) -> str:
-    """Return a loss in four significant digits: 0.04213."""
-    return "–" if value is None else f"{value:.4g}"
+    """Return a loss in four significant digits: 0.04213, 2.64e9."""
+    if value is None:
+        return "–"
+    rounded = float(f"{value:.4g}")
+    if rounded == 0 or 1e-4 <= rounded < 1e6:
+        return f"{rounded:g}"
+    mantissa, exponent = f"{rounded:.3e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def count(value: float | None) -> str:

@@ -136,7 +136,11 @@ class Session:
     def _end(self) -> tuple[Literal["epochs_done", "early_stopped"], str] | None:
         """Return why training is over, as `Finished` has it: reason and detail."""
         if len(self._history) >= self._spec.epochs:
-            return "epochs_done", f"All {self._spec.epochs} epochs are done."
+            count = self._spec.epochs
+            return (
+                "epochs_done",
+                f"All {count} epochs are done." if count > 1 else "Its one epoch is done.",
+            )
         detail = stopping.reason_to_stop(self._spec, self._history) if self._history else None
         return ("early_stopped", detail) if detail else None
 

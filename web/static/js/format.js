@@ -32,6 +32,13 @@ export function figure(value, digits = 6) {
   return Math.abs(value) >= 1e-7 ? Number(text).toFixed(10).replace(/0+$/, "") : String(Number(text));
 }
 
+export function loss(value) {
+  if (value == null) return "–";
+  const rounded = Number(Number(value).toPrecision(4));
+  if (rounded === 0 || (rounded >= 1e-4 && rounded < 1e6)) return String(rounded);
+  return rounded.toExponential().replace("e+", "e");
+}
+
 export function fileSize(bytes) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let value = bytes;

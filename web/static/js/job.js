@@ -2,7 +2,7 @@
 import { EpochChart } from "./charts.js";
 import "./common.js";
 import { showConfusion } from "./confusion.js";
-import { count, duration, figure, percent } from "./format.js";
+import { count, duration, figure, loss as lossText, percent } from "./format.js";
 import { GaugePanel } from "./gauges.js";
 import { follow, throttled } from "./live.js";
 import { LogView } from "./log.js";
@@ -48,7 +48,6 @@ setUpPreflight(document.querySelector("[data-preflight]"), { body: sameAgain, of
 
 // --- curves -----------------------------------------------------------------------------------
 
-const plain = (value) => figure(value, 4);
 const chart = (name, options) => new EpochChart(document.querySelector(`[data-chart="${name}"]`), options);
 const accuracy = chart("accuracy", {
   series: [
@@ -66,13 +65,13 @@ const loss = chart("loss", {
     { key: "train_loss", label: "Train", token: "train" },
     { key: "eval_loss", label: "Evaluation", token: "eval" },
   ],
-  format: plain,
+  format: lossText,
   farEnd: "high",
   limits: [0, Infinity],
 });
 const rate = chart("rate", {
   series: [{ key: "learning_rate", label: "By epoch", token: "rate" }],
-  format: plain,
+  format: (value) => figure(value, 4),
   farEnd: null,
   limits: [0, Infinity],
 });
