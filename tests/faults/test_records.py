@@ -23,7 +23,8 @@ def test_a_job_has_not_succeeded_when_a_record_is_refused_after_its_trainer_ende
     assert (first.outcome, second.outcome) == (Outcome.FAILED, Outcome.SUCCEEDED)
     assert first.detail == "A record could not be written: refused"
     assert "history.csv" in yard.artifacts(job_id)
-    assert yard.epochs(job_id) == [(1, 1)]
+    # Whether the checkpoint was recorded before the file that was refused is a matter of chance.
+    assert yard.epochs(job_id) in ([(1, 1)], [(1, 2)])
     check_history(yard.database, yard.store)
 
 
