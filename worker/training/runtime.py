@@ -34,14 +34,42 @@ _ENVIRONMENT = {
 def import_tensorflow() -> None:
     """Import TensorFlow and Keras and find the devices, without touching a device's memory."""
     os.environ.update(_ENVIRONMENT)
-    with _held_back_errors():
+    with _held_back_errors(), _no_garbage(), _hidden("pandas"):
         import keras  # noqa: F401 - for whoever needs it next
         import tensorflow as tf
 
         tf.config.list_physical_devices("GPU")
-    # Hundreds of thousands of objects that stay: Keras collects garbage before it builds a model,
-    # and would look at each of them for a quarter of a second.
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Do not look for garbage among what the block makes: it stays for good.
+
+    Hundreds of thousands of objects, which would be looked through again and again: for half a
+    second while they come, and for a quarter whenever Keras collects garbage, before each model.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
     gc.freeze()
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Let the block find that `module` is not installed, unless somebody has imported it.
+
+    Keras and TensorFlow import pandas, a third of a second, only to take its tables for data.
+    """
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # Python's own way to say so
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -33,6 +35,22 @@ def test_what_a_killed_process_left_goes_first(tmp_path: Path) -> None:
     (tmp_path / "tmp" / "left").touch()
     with temporary_files_in(tmp_path / "tmp"):
         assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_tensorflow_comes_without_pandas_which_whoever_needs_it_can_still_import() -> None:
+    program = (
+        "import gc, sys;"
+        "from worker.training import runtime;"
+        "runtime.import_tensorflow();"
+        "assert 'pandas' not in sys.modules, 'it was imported';"
+        "assert gc.isenabled() and gc.get_freeze_count() > 100_000, gc.get_freeze_count();"
+        "import pandas;"
+        "print(pandas.DataFrame({'label': [7]}).label.sum())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, b"7\n"), done.stderr.decode()
 
 
 @pytest.fixture
