@@ -90,10 +90,12 @@ def test_a_loss_that_is_not_finite_is_told(dataset_dir: Path, tmp_path: Path) ->
         tmp_path,
         learning_rate=10.0,
         preprocessing={"scale": "raw"},
-        model={"kind": "mlp", "hidden_units": [64, 64, 64]},
+        # Wide enough for every seed to break in the first three steps, which are never left out;
+        # how many follow is a matter of time.
+        model={"kind": "mlp", "hidden_units": [256, 256, 256, 256]},
     )
     assert found.diverged_at is not None
-    assert 1 <= found.diverged_at <= found.steps_per_epoch
+    assert 1 <= found.diverged_at <= 3
     assert found.epoch_seconds > 0
 
 
