@@ -42,10 +42,22 @@ class Message:
 
 
 class Publisher:
-    """Publishes live messages; a failure is logged once and otherwise ignored."""
+    """Publishes live messages; a failure is logged once and otherwise ignored.
 
-    def __init__(self, redis_url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._redis = connect(redis_url, timeout_seconds=_TIMEOUT_SECONDS)
+    Args:
+        redis_url: where to.
+        clock: seconds, monotonic.
+        timeout_seconds: how long a message may take.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+    ) -> None:
+        self._redis = connect(redis_url, timeout_seconds=timeout_seconds)
         self._clock = clock
         self._silent_until = 0.0
 

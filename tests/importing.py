@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import subprocess
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -77,27 +78,23 @@ def wait_over(yard: Yard, import_id: int, status: TicketStatus = TicketStatus.DO
 
 
 def reader_of(worker: subprocess.Popen[bytes]) -> psutil.Process:
-    """Wait for the worker's reader of files, and return it stopped."""
-    found: list[psutil.Process] = []
+    """Wait for the stopped reader of files of a worker with the fault `held_reader`."""
 
-    def reads() -> bool:
-        for child in psutil.Process(worker.pid).children():
-            with contextlib.suppress(psutil.Error):
-                if "worker.importing" in child.cmdline():
-                    child.suspend()
-                    found.append(child)
-        return bool(found)
+    def stopped() -> psutil.Process | None:
+        children = psutil.Process(worker.pid).children()
+        return next((child for child in children if child.status() == psutil.STATUS_STOPPED), None)
 
-    wait_until(reads, what="the reader of files has started")
-    return found[0]
+    found = wait_until(stopped, what="the reader of files has started")
+    assert found is not None
+    return found
 
 
 def stored(settings: Settings) -> list[str]:
     """Return the files in a yard's artifact folder that are not of jobs."""
     root = settings.data_dir / "artifacts"
     return sorted(
-        str(path.relative_to(root))
+        str((Path(folder) / name).relative_to(root))
         for top in ("uploads", "datasets", ".receiving")
-        for path in (root / top).rglob("*")
-        if path.is_file()
+        for folder, _, names in os.walk(root / top)  # a folder may go while one looks
+        for name in names
     )

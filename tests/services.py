@@ -226,14 +226,16 @@ class PostgresServer(Service):
     def ping(self) -> bool:
         """Tell whether the server answers."""
         try:
-            self._administer("SELECT 1")
+            self._administer("SELECT 1", timeout_seconds=5)
         except psycopg.OperationalError:
             return False
         return True
 
-    def _administer(self, statement: str) -> None:
+    def _administer(self, statement: str, *, timeout_seconds: int = 60) -> None:
         address = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(
+            address, autocommit=True, connect_timeout=timeout_seconds
+        ) as connection:
             connection.execute(statement.encode())
 
     def _reachable(self, programs: Path) -> Path:

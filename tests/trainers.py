@@ -111,8 +111,8 @@ class Trainer:
 
     def wait(self) -> int:
         """Wait until the process has ended and everything is read; return its exit code."""
-        code = self.process.wait(_PATIENCE_SECONDS)
-        self._reader.join(_PATIENCE_SECONDS)
+        code = self.process.wait()  # pytest limits it
+        self._reader.join()
         return code
 
     def finish(self) -> Finished:

@@ -13,6 +13,7 @@ from shared.queries import count_by_status
 _LEAST_SECONDS = 1.0
 # A count may take one part in this many of the time: a million jobs are counted every few seconds.
 _SHARE = 50
+_MOST_SECONDS = 10.0
 
 
 class StatusCounts:
@@ -41,5 +42,9 @@ class StatusCounts:
             if began >= self._good_until:
                 self._counts = self._count(session)
                 ended = self._clock()
-                self._good_until = ended + max(_LEAST_SECONDS, _SHARE * (ended - began))
+                self._good_until = ended + _kept_seconds(ended - began)
             return dict(self._counts)
+
+
+def _kept_seconds(cost_seconds: float) -> float:
+    return min(max(_LEAST_SECONDS, _SHARE * cost_seconds), _MOST_SECONDS)

@@ -170,7 +170,6 @@ class LiveHub:
                     self._next_poll = 0.0  # what was said meanwhile, nobody heard
                 self._serve()
         finally:
-            self._listener.close()
             self._over()
 
     def _wanted(self) -> bool:
@@ -179,7 +178,7 @@ class LiveHub:
             idle_seconds = 0.0 if len(self._audience) else self._clock() - self._last_viewer_at
             if idle_seconds <= _LINGER_SECONDS and not self._closed.is_set():
                 return True
-            self._thread, self._started = None, False
+            self._give_up()
             return False
 
     def _over(self) -> None:
@@ -187,9 +186,14 @@ class LiveHub:
         with self._lock:
             died = self._thread is threading.current_thread()
             if died:
-                self._thread, self._started = None, False
+                self._give_up()
         if died:
             self._audience.end_all()
+
+    def _give_up(self) -> None:
+        """End this thread's part, under the lock: the next thread has the same listener."""
+        self._listener.close()
+        self._thread, self._started = None, False
 
     def _take(self, message: Message) -> None:
         if message.type in ("progress", "gauge", "log"):

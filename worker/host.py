@@ -263,12 +263,12 @@ class Host:
             log.info("The worker drains: it hands its jobs back and takes no more.")
             self.drain.set()
         else:
-            log.info("The worker takes jobs again.")
             self.drain.clear()
             if self._stopping.is_set():  # told to in between
                 self.drain.set()
             for state in self._slots:
                 state.standby.refill()
+            log.info("The worker takes jobs again.")
 
     def _report(self, *, started: bool = False, stopped: bool = False) -> None:
         try:

@@ -27,6 +27,7 @@ from playwright.sync_api import (
     Page,
     Request,
     ViewportSize,
+    expect,
     sync_playwright,
 )
 
@@ -60,6 +61,8 @@ _COUNT_PIXELS = """([chart, ink]) => {
   }
   return found;
 }"""
+# A true condition is seen at once; a machine may stand still for longer than the usual 5 s.
+expect.set_options(timeout=20_000)
 DESKTOP: ViewportSize = {"width": 1440, "height": 900}
 PHONE: ViewportSize = {"width": 360, "height": 740}
 
@@ -154,7 +157,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) ->
     database = Database(settings.resolved_database_url)
     store = ArtifactStore(settings.resolved_artifacts_url)
     ids = seed(database, store)
-    publisher = Publisher(redis_server.url)
+    publisher = Publisher(redis_server.url, timeout_seconds=30)
     with serving(settings) as url:
         yield Site(url, ids, database, publisher, store)
     publisher.close()

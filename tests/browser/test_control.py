@@ -120,8 +120,8 @@ def test_a_running_job_is_asked_to_pause_and_the_pause_can_be_taken_back(
     with put_back(site, job_id):
         page = open_page(f"/jobs/{job_id}")
         page.get_by_role("button", name="Pause").click()
-        expect(page.locator(".status")).to_have_text("Pausing", timeout=SOON_MS)
         expect(page.locator("[data-toasts]")).to_contain_text("saves a checkpoint")
+        expect(page.locator(".status")).to_have_text("Pausing", timeout=SOON_MS)
         assert job_of(site, job_id).pause_requested_at is not None
         page.get_by_role("button", name="Keep training").click()
         expect(page.locator(".status")).to_have_text("Running", timeout=SOON_MS)

@@ -137,6 +137,7 @@ def test_progress_and_epochs_arrive_live(open_page: OpenPage, site: Site) -> Non
     page = open_page(f"/jobs/{job_id}")
     page.evaluate("window.stayed = true")
     expect(page.locator("[data-phase]")).to_have_text("Training, step 372 of 600")
+    wait_until(lambda: page.evaluate(STREAM_IS_OPEN), what="the stream is open")
     publish_progress(site, job_id, step=480)
     expect(page.locator("[data-phase]")).to_have_text("Training, step 480 of 600")
     epoch = add_epoch(site, job_id, 7)

@@ -192,6 +192,7 @@ def test_files_of_fashion_mnist_s_names_are_imported_looked_at_and_trained_on_in
     page.locator("[data-files]").set_input_files(stand_ins(mnist, tmp_path))
     page.locator('[name="known"][value="fashion_mnist"]').check()
     page.get_by_role("button", name="Import").click()
+    page.wait_for_url("**/datasets/fashion_mnist", timeout=60_000)
     expect(page.get_by_role("heading", name="Fashion-MNIST", level=1)).to_be_visible(timeout=60_000)
     shots = page.locator("[data-shots] img")
     expect(shots).to_have_count(48)
@@ -203,6 +204,7 @@ def test_files_of_fashion_mnist_s_names_are_imported_looked_at_and_trained_on_in
     expect(page.locator("[data-shots] figcaption").first).to_have_text("Sandal")
 
     page.get_by_role("link", name="Train on it").click()
+    page.wait_for_url("**/jobs/new?*")
     expect(page.locator('[data-path="spec.dataset.name"]')).to_have_value("fashion_mnist")
     page.get_by_label("Name").fill("own-clothes")
     page.locator('[data-path="spec.epochs"]').fill("3")

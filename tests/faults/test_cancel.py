@@ -16,8 +16,9 @@ from tests.history import check_history
 from tests.waiting import wait_until
 from tests.worker_yard import Yard, trainer_of
 
-_EFFECTIVE_SECONDS = 2.0
-_SLACK_SECONDS = 2.0  # two cores, shared with whatever else the machine does
+# Two would do on an idle machine. Whoever waits where a cancel must not takes longer than this: for
+# the store's tries 15 s, for the rest without end.
+_EFFECTIVE_SECONDS = 10.0
 
 
 @contextmanager
@@ -25,15 +26,15 @@ def promptly() -> Iterator[None]:
     """Check that what the block waits for comes as soon as a cancel should."""
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < _EFFECTIVE_SECONDS + _SLACK_SECONDS
+    assert time.monotonic() - began < _EFFECTIVE_SECONDS
 
 
 def cancel_twice(yard: Yard, job_id: int) -> None:
     """Ask, ask again, see it cancelled in time, and see a third wish refused."""
     with promptly():
-        yard.cancel(job_id)
-        if not yard.job(job_id).status.terminal:
-            yard.cancel(job_id)
+        with yard.database.write() as session:  # in one: the job may be over before another
+            if not jobs.request_cancel(session, job_id).status.terminal:
+                jobs.request_cancel(session, job_id)
         yard.wait(job_id, Status.CANCELLED)
     with pytest.raises(Conflict, match="is over"):
         yard.cancel(job_id)

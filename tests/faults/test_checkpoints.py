@@ -60,20 +60,21 @@ def test_a_worker_killed_while_it_publishes_leaves_an_earlier_checkpoint(
     yard: Yard, stage: str
 ) -> None:
     job_id = yard.submit(epochs=5)
+    with yard.worker(fault=f"die_publishing:{stage}") as worker:
+        for epoch in (1, 2, 3):
+            yard.open_gate(epoch)
+            wait_stored(yard, job_id, epoch + 1, unless=lambda: worker.poll() is not None)
+        assert worker.wait(30) == -signal.SIGKILL
+    check_files_of_checkpoints(yard, job_id)
+    newest = checkpoints(yard, job_id)[0].epoch
+    assert newest is not None
+    assert newest >= 2
     with yard.scheduler():
-        with yard.worker(fault=f"die_publishing:{stage}") as worker:
-            for epoch in (1, 2, 3):
-                yard.open_gate(epoch)
-                wait_stored(yard, job_id, epoch + 1, unless=lambda: worker.poll() is not None)
-            assert worker.wait(30) == -signal.SIGKILL
-        check_files_of_checkpoints(yard, job_id)
-        newest = checkpoints(yard, job_id)[0].epoch
-        assert newest is not None
-        assert newest >= 2
-        yard.open_gate(1, 2, 3, 4, 5)
-        with yard.worker("w2"):
-            yard.wait(job_id, Status.SUCCEEDED)
-            yard.run_another()
+        wait_until(lambda: yard.attempts(job_id)[0].outcome is Outcome.LOST, what="it is lost")
+    yard.open_gate(1, 2, 3, 4, 5)
+    with yard.worker("w2"):
+        yard.wait(job_id, Status.SUCCEEDED)
+        yard.run_another()
     attempts = yard.attempts(job_id)
     assert [a.outcome for a in attempts] == [Outcome.LOST, Outcome.SUCCEEDED]
     assert attempts[1].started_epoch == newest

@@ -26,11 +26,11 @@ def test_an_earlier_checkpoint_outlives_a_store_without_space(yard: Yard) -> Non
         yard.wait_training(job_id, epochs=2)
         trainer_of(worker).kill()
         yard.wait_training(job_id, attempt=2, epochs=2)
-        assert yard.attempts(job_id)[1].started_epoch == 2
         switch.unlink()
         yard.open_gate(3)
         yard.wait(job_id, Status.SUCCEEDED)
         yard.run_another()
+    assert yard.attempts(job_id)[1].started_epoch == 2
     assert [epoch for epoch, _ in yard.epochs(job_id)] == [1, 2, 3]
     check_history(yard.database, yard.store)
 
@@ -72,7 +72,7 @@ def test_a_worker_that_can_prepare_nothing_leaves_the_queue_to_others(yard: Yard
     yard.open_gate(1)
     with yard.worker("broken"):
         wait_until(
-            lambda: sum(yard.job(job_id).crashes for job_id in ids) == 1,
+            lambda: sum(yard.job(job_id).crashes for job_id in ids) >= 1,
             what="the broken worker has tried a job",
         )
         with yard.worker():

@@ -112,14 +112,10 @@ def test_a_job_is_paused_while_it_is_prepared(yard: Yard) -> None:
 
 def test_a_pause_taken_back_too_late_is_told_as_what_it_was(yard: Yard) -> None:
     job_id = yard.submit(Behaviour.DEAF, epochs=1)
-    with yard.worker(TRAINYARD_GRACE_SECONDS="2"):
+    with yard.worker(TRAINYARD_GRACE_SECONDS="6"):
         yard.wait_training(job_id)
         yard.pause(job_id)
-        work = yard.settings.data_dir / "work"
-        wait_until(
-            lambda: any("not heard" in log.read_text() for log in work.rglob("log.txt")),
-            what="the trainer is told to stop",
-        )
+        wait_until((yard.gate / "told").exists, what="the trainer is told to stop")
         yard.resume(job_id)
         yard.wait_training(job_id, attempt=2)
         yard.open_gate(1)

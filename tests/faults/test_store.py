@@ -14,7 +14,7 @@ from tests.worker_yard import Yard, trainer_of
 def test_a_job_waits_for_its_checkpoints_and_never_begins_anew_without_them(yard: Yard) -> None:
     switch = yard.folder / "silent"
     job_id = yard.submit()
-    with yard.scheduler(), yard.worker(fault=f"silent_store:{switch}") as worker:
+    with yard.worker(fault=f"silent_store:{switch}") as worker:
         yard.open_gate(1)
         yard.wait_training(job_id, epochs=1)
         wait_until(lambda: checkpoint_stored(yard, job_id), what="the checkpoint is stored")
@@ -40,7 +40,7 @@ def test_a_store_that_permits_no_reading_is_a_crash_and_no_hand_back_without_end
 ) -> None:
     switch = yard.folder / "refusing"
     job_id = yard.submit()
-    with yard.scheduler(), yard.worker(fault=f"refusing_store:{switch}") as worker:
+    with yard.worker(fault=f"refusing_store:{switch}") as worker:
         yard.open_gate(1)
         yard.wait_training(job_id, epochs=1)
         wait_until(lambda: checkpoint_stored(yard, job_id), what="the checkpoint is stored")

@@ -30,9 +30,10 @@ from shared.protocol import Run
 from shared.settings import Settings
 from tests import fake_worker
 from tests.waiting import wait_until
-from worker import celery_app, importer, inputs, machine_memory, supervisor
+from worker import celery_app, import_run, importer, inputs, machine_memory, supervisor
 from worker.holder import Holder, Write
 from worker.job_log import JobLog
+from worker.trainer_process import TrainerProcess
 from worker.uploader import Uploader
 from worker.watchdog import Watchdog
 
@@ -224,6 +225,20 @@ def slow_store(switch: str) -> None:
     _replace(ArtifactStore, "put", put)
 
 
+def held_reader(_: str) -> None:
+    """Let the first reader of files stand still before it is told what to read."""
+    held: list[int] = []
+
+    def start(*arguments: Any, **options: Any) -> TrainerProcess:
+        reader = TrainerProcess(*arguments, **options)
+        if not held:
+            held.append(reader.pid)
+            os.kill(reader.pid, signal.SIGSTOP)
+        return reader
+
+    _replace(import_run, "TrainerProcess", start)
+
+
 def late_refusal(switch: str) -> None:
     """Let SQL refuse an artifact's row for good, but only once the file `switch` has gone."""
     real = recording.artifact
@@ -312,6 +327,7 @@ FAULTS: dict[str, Callable[[str], None]] = {
         die_publishing,
         full_log,
         full_store,
+        held_reader,
         late_refusal,
         refused_success,
         refusing_store,

@@ -15,7 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
@@ -234,9 +233,9 @@ def test_a_running_job_is_paused_and_goes_on_from_where_it_was(
     assert "will save itself and rest" in trainyard("pause", str(job_id)).stdout
     wait_until(lambda: _job(trainyard, job_id)["status"] == "paused", 30)
     rested = _job(trainyard, job_id)
-    attempts = httpx.get(f"{yard.url}/api/v1/jobs/{job_id}/attempts").json()["items"]
+    attempts = yard.api(f"/jobs/{job_id}/attempts")["items"]
     assert [attempt["outcome"] for attempt in attempts] == ["paused"]
-    events = httpx.get(f"{yard.url}/api/v1/jobs/{job_id}/events").json()["items"]
+    events = yard.api(f"/jobs/{job_id}/events")["items"]
     (asked,) = [event for event in events if event["kind"] == "pause_requested"]
     assert asked["actor"] == "command line, 127.0.0.1"
 
@@ -272,7 +271,7 @@ def test_waiting_jobs_are_moved_and_listed_with_the_reason(trainyard: Trainyard)
     assert "is cancelled" in trainyard("move", str(first), "--end", status=2).stderr
 
 
-def test_a_worker_is_drained_and_takes_jobs_again(trainyard: Trainyard) -> None:
+def test_a_worker_is_drained_and_takes_jobs_again(yard: RunningYard, trainyard: Trainyard) -> None:
     def state() -> str:
         (worker,) = json.loads(trainyard("workers", "--json").stdout)
         return str(worker["state"])
@@ -281,6 +280,8 @@ def test_a_worker_is_drained_and_takes_jobs_again(trainyard: Trainyard) -> None:
     name = worker["name"]
     assert "undrain" in trainyard("drain", name, "--reason", "new disk").stdout
     assert state() == "draining"
+    log = yard.data_dir / "logs" / "worker.log"
+    wait_until(lambda: "The worker drains" in log.read_text(), what="the worker knows")
     waiting = _submit(trainyard, *_SMALL, "--set", "epochs=1")
     assert _job(trainyard, waiting)["status"] == "queued"
     trainyard("undrain", name)
@@ -327,21 +328,26 @@ def test_a_queued_job_is_cancelled_at_once(trainyard: Trainyard) -> None:
     assert "cancelled" in trainyard("cancel", str(job_id), status=2).stderr
 
 
-def test_a_watcher_outlives_the_web_server(yard: RunningYard, trainyard: Trainyard) -> None:
+def test_a_watcher_outlives_the_web_server(
+    yard: RunningYard, trainyard: Trainyard, tmp_path: Path
+) -> None:
     job_id = _submit(trainyard, *_SMALL, "--set", "epochs=20", "--set", "early_stopping.kind=none")
-    watcher = subprocess.Popen(
-        command("watch", str(job_id)),
-        cwd=_ROOT,
-        env=os.environ | {"TRAINYARD_URL": yard.url},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with watcher:
+    output = tmp_path / "watched"
+    with (
+        output.open("wb") as file,
+        subprocess.Popen(
+            command("watch", str(job_id)),
+            cwd=_ROOT,
+            env=os.environ | {"TRAINYARD_URL": yard.url, "PYTHONUNBUFFERED": "1"},
+            stdout=file,
+        ) as watcher,
+    ):
+        wait_until(lambda: output.stat().st_size > 0, what="the watcher has reached the server")
         wait_until(lambda: _job(trainyard, job_id)["epochs_done"] > 0, 60)
         _kill_web_server(yard)
-        output, _ = watcher.communicate(timeout=_WATCH_SECONDS)
-    assert watcher.returncode == 0
-    epochs = [line.split()[1] for line in output.splitlines() if line.startswith("epoch")]
+        assert watcher.wait(_WATCH_SECONDS) == 0
+    lines = output.read_text().splitlines()
+    epochs = [line.split()[1] for line in lines if line.startswith("epoch")]
     assert [int(epoch.partition("/")[0]) for epoch in epochs] == list(range(1, 21))
 
 

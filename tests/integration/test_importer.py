@@ -61,7 +61,7 @@ def test_a_table_is_imported_looked_at_and_trained_on_beside_a_running_job(
     yard: Yard, web: FlaskClient
 ) -> None:
     job_id = yard.submit(epochs=2)  # holds the only slot until its gate opens
-    with yard.worker(), yard.scheduler():
+    with yard.worker():
         yard.wait_training(job_id)
         data = digits(40)
         import_id = start(web, {"train.csv": table(data), "test.csv": table(digits(12))})
@@ -72,7 +72,7 @@ def test_a_table_is_imported_looked_at_and_trained_on_beside_a_running_job(
         dataset_schemas.DatasetDetail.model_validate(detail)
         assert (detail["train_images"], detail["test_images"]) == (40, 12)
         assert web.get("/datasets/flowers").status_code == 200
-        assert stored(yard.settings) == [
+        files = [
             f"{place_of(yard, detail['version'])}/{name}"
             for name in (
                 "dataset.json",
@@ -85,6 +85,7 @@ def test_a_table_is_imported_looked_at_and_trained_on_beside_a_running_job(
                 "y_train.npy",
             )
         ]
+        wait_until(lambda: stored(yard.settings) == files, what="only the version is there")
         assert not list((yard.settings.data_dir / "work" / "w1").glob("import-*"))
         yard.open_gate(1, 2)
         own = yard.submit(epochs=1, dataset={"name": "flowers"}, batch_size=8)
@@ -171,7 +172,7 @@ def test_imports_do_without_the_store_s_list(yard: Yard, web: FlaskClient) -> No
 @pytest.mark.usefixtures("no_process_left")
 def test_a_killed_worker_s_import_is_finished_by_another(yard: Yard, web: FlaskClient) -> None:
     import_id = start(web, {"a.csv": table(digits(30))})
-    with yard.worker("w1") as worker:
+    with yard.worker("w1", fault="held_reader") as worker:
         reader = reader_of(worker)
         worker.kill()
         worker.wait()
@@ -186,7 +187,8 @@ def test_a_killed_worker_s_import_is_finished_by_another(yard: Yard, web: FlaskC
 @pytest.mark.usefixtures("no_process_left")
 def test_a_worker_that_stops_hands_its_import_on(yard: Yard, web: FlaskClient) -> None:
     import_id = start(web, {"a.csv": table(digits(30))})
-    with yard.worker("w1") as worker:
+    with yard.worker("w1", fault="held_reader") as worker:
+        yard.wait_log("w1", "Worker w1 is ready")  # and hears signals
         reader_of(worker)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0
@@ -198,7 +200,7 @@ def test_a_worker_that_stops_hands_its_import_on(yard: Yard, web: FlaskClient) -
 @pytest.mark.usefixtures("no_process_left")
 def test_an_import_that_nobody_wants_any_more_stops(yard: Yard, web: FlaskClient) -> None:
     import_id = start(web, {"a.csv": table(digits(30))})
-    with yard.worker() as worker:
+    with yard.worker(fault="held_reader") as worker:
         reader = reader_of(worker)
         assert web.delete(f"/api/v1/imports/{import_id}").status_code == 204
         wait_until(lambda: not reader.is_running(), what="its reader is ended")
@@ -210,7 +212,7 @@ def test_an_import_that_nobody_wants_any_more_stops(yard: Yard, web: FlaskClient
 @pytest.mark.usefixtures("no_process_left")
 def test_a_reader_that_dies_is_an_answer(yard: Yard, web: FlaskClient) -> None:
     import_id = start(web, {"a.csv": table(digits(30))})
-    with yard.worker() as worker:
+    with yard.worker(fault="held_reader") as worker:
         reader_of(worker).kill()
         failed = wait_over(yard, import_id, TicketStatus.FAILED)
         assert failed.failure is not None
@@ -221,7 +223,8 @@ def test_a_reader_that_dies_is_an_answer(yard: Yard, web: FlaskClient) -> None:
 @pytest.mark.usefixtures("no_process_left")
 def test_a_reader_of_files_knows_no_credentials(yard: Yard, web: FlaskClient) -> None:
     import_id = start(web, {"a.csv": table(digits(30))})
-    with yard.worker(AWS_SECRET_ACCESS_KEY="secret", LC_TIME="C") as worker:
+    secrets = {"AWS_SECRET_ACCESS_KEY": "secret", "LC_TIME": "C"}
+    with yard.worker(fault="held_reader", **secrets) as worker:
         reader = reader_of(worker)
         given = reader.environ()
         reader.resume()
@@ -233,7 +236,7 @@ def test_a_reader_of_files_knows_no_credentials(yard: Yard, web: FlaskClient) ->
 @pytest.mark.usefixtures("no_process_left")
 def test_a_reader_that_takes_too_long_is_ended(yard: Yard, web: FlaskClient) -> None:
     import_id = start(web, {"a.csv": table(digits(30))})
-    with yard.worker(TRAINYARD_IMPORT_SECONDS="2") as worker:
+    with yard.worker(fault="held_reader", TRAINYARD_IMPORT_SECONDS="2") as worker:
         reader_of(worker)
         failed = wait_over(yard, import_id, TicketStatus.FAILED)
         assert failed.failure is not None
@@ -268,7 +271,7 @@ def test_workers_show_what_they_import(yard: Yard, web: FlaskClient) -> None:
             row = session.get(Worker, "w1")
             return row and row.info.get("import_id")
 
-    with yard.worker() as worker:
+    with yard.worker(fault="held_reader") as worker:
         reader = reader_of(worker)
         wait_until(lambda: shown() == import_id, what="the worker shows its import")
         reader.resume()
@@ -320,7 +323,7 @@ def test_content_whose_place_goes_before_it_is_published_gets_another(
 def test_content_that_two_workers_import_at_once_is_kept_once(yard: Yard, web: FlaskClient) -> None:
     content, switch = npz(**digits(30)), yard.folder / "wait"
     switch.touch()
-    with yard.worker("w1", fault=f"wait_to_publish:{switch}"):
+    with yard.worker("w1", fault=f"wait_to_publish:{switch}", TRAINYARD_LEASE_SECONDS="60"):
         first = start(web, {"a.npz": content})
         yard.wait_log("w1", "waits to publish")
         with yard.worker("w2"):

@@ -24,6 +24,8 @@ from shared.spec.job import DatasetRef
 from tests.history import check_history
 
 SLOT = Slot("w1", 0, ("default",))
+# What may pass between two statements of a test, on a machine that does much else.
+MACHINE_SECONDS = 9
 FAILURE = {"kind": "diverged", "evidence": "Loss is NaN.", "suggestion": "Lower the rate."}
 
 
@@ -289,7 +291,7 @@ def test_a_jobs_duration_is_the_time_that_its_attempts_ran(yard: Database) -> No
     ran(yard, second, ago=50, seconds=50)
     with yard.write() as session:
         jobs.succeed(session, second, result=finished_event(), detail="Done.")
-    assert job_of(yard, job_id).duration_seconds == pytest.approx(150, abs=2)
+    assert job_of(yard, job_id).duration_seconds == pytest.approx(150, abs=MACHINE_SECONDS)
 
 
 def test_a_job_given_up_has_run_until_its_last_sign_of_life(yard: Database) -> None:
@@ -302,7 +304,7 @@ def test_a_job_given_up_has_run_until_its_last_sign_of_life(yard: Database) -> N
             jobs.expire_leases(session)
     job = job_of(yard, job_id)
     assert job.status is Status.FAILED
-    assert job.duration_seconds == pytest.approx(300, abs=2)
+    assert job.duration_seconds == pytest.approx(300, abs=MACHINE_SECONDS)
 
 
 def test_a_job_cancelled_between_two_attempts_has_run_for_the_first(yard: Database) -> None:
@@ -313,7 +315,7 @@ def test_a_job_cancelled_between_two_attempts_has_run_for_the_first(yard: Databa
         jobs.request_pause(session, job_id)
         jobs.pause(session, lease, detail="Saved.")
         jobs.request_cancel(session, job_id)
-    assert job_of(yard, job_id).duration_seconds == pytest.approx(100, abs=2)
+    assert job_of(yard, job_id).duration_seconds == pytest.approx(100, abs=MACHINE_SECONDS)
 
 
 def test_a_job_that_is_cancelled_as_its_worker_stops_has_run_until_then(yard: Database) -> None:
@@ -325,7 +327,7 @@ def test_a_job_that_is_cancelled_as_its_worker_stops_has_run_until_then(yard: Da
         jobs.give_back(session, lease, detail="The worker stopped.")
     job = job_of(yard, job_id)
     assert job.status is Status.CANCELLED
-    assert job.duration_seconds == pytest.approx(100, abs=2)
+    assert job.duration_seconds == pytest.approx(100, abs=MACHINE_SECONDS)
 
 
 def test_losses_are_counted_in_seconds_since_the_checkpoint(yard: Database) -> None:
@@ -339,7 +341,7 @@ def test_losses_are_counted_in_seconds_since_the_checkpoint(yard: Database) -> N
     with yard.write() as session:
         jobs.expire_leases(session)
 
-    assert job_of(yard, job_id).lost_seconds == pytest.approx(30, abs=2)
+    assert job_of(yard, job_id).lost_seconds == pytest.approx(30, abs=MACHINE_SECONDS)
 
 
 def test_a_crash_counts_the_seconds_since_the_newest_checkpoint(yard: Database) -> None:
@@ -351,7 +353,7 @@ def test_a_crash_counts_the_seconds_since_the_newest_checkpoint(yard: Database) 
         )
     with yard.write() as session:
         jobs.crash(session, lease, failure=FAILURE)
-    assert job_of(yard, job_id).lost_seconds == pytest.approx(30, abs=2)
+    assert job_of(yard, job_id).lost_seconds == pytest.approx(30, abs=MACHINE_SECONDS)
     check_history(yard)
 
 
@@ -383,7 +385,7 @@ def test_a_job_that_is_stopped_loses_only_what_no_checkpoint_holds(
         )
     with yard.write() as session:
         leave(session, lease, detail="It stopped.", reached=(2, 7))
-    assert job_of(yard, job_id).lost_seconds == pytest.approx(lost_seconds, abs=2)
+    assert job_of(yard, job_id).lost_seconds == pytest.approx(lost_seconds, abs=MACHINE_SECONDS)
     check_history(yard)
 
 

@@ -11,13 +11,15 @@ from shared.models import Job
 from worker.recorder import is_outage
 
 
-def test_a_transaction_that_stands_still_gives_up_its_locks(
-    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shared.database._IDLE_TRANSACTION_MILLISECONDS", 200)
+def test_a_transaction_that_stands_still_gives_up_its_locks(postgresql_url: str) -> None:
     frozen, other = Database(postgresql_url), Database(postgresql_url)
     with frozen.engine.connect() as connection:
-        connection.execute(sa.text("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"))
+        limit = connection.scalar(sa.text("SHOW idle_in_transaction_session_timeout"))
+        assert limit == "15s"
+        # In one: from here on it may stand still, and only here shall it have so little time.
+        connection.exec_driver_sql(
+            "SET idle_in_transaction_session_timeout = 200;LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"
+        )
         with other.read() as session:
             assert session.scalar(sa.select(sa.func.count()).select_from(Job)) == 0
         with pytest.raises(DBAPIError) as caught:

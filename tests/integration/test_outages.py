@@ -33,7 +33,8 @@ def test_training_goes_on_while_sql_is_away_and_no_row_is_missing(
 ) -> None:
     yard = postgres_yard
     job_id = yard.submit(epochs=4)
-    with yard.scheduler(), yard.worker():
+    lease = {"TRAINYARD_LEASE_SECONDS": "10"}
+    with yard.scheduler(**lease), yard.worker(**lease):
         yard.open_gate(1)
         yard.wait_training(job_id, epochs=1)
         postgres_server.stop()
@@ -78,7 +79,7 @@ def test_a_worker_that_saw_redis_restart_takes_the_next_job(
 ) -> None:
     yard = postgres_yard
     running = yard.submit(epochs=2)
-    with yard.scheduler(), yard.worker():
+    with yard.scheduler(), yard.worker(TRAINYARD_LEASE_SECONDS="60"):
         yard.wait_training(running)
         redis_server.stop()
         yard.open_gate(1)

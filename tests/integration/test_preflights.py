@@ -328,7 +328,7 @@ def test_a_lost_message_or_worker_is_no_lost_question(yard: Yard) -> None:
             worker.kill()
             worker.wait()
         open_gate(yard)
-        with yard.worker("w2"):
+        with yard.worker("w2", TRAINYARD_LEASE_SECONDS="60"):
             assert wait(yard, preflight_id, TicketStatus.DONE).worker == "w2"
 
 

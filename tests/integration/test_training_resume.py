@@ -120,7 +120,7 @@ def test_stopped_and_killed_a_job_ends_as_if_undisturbed(
 
     (stopped,), started = one.all(Stopped), two.all(Started)[0]
     assert (started.epoch, started.step) == (stopped.epoch, stopped.step)
-    assert stopped.step > 0
+    assert (stopped.epoch, stopped.step) > (1, 0)
     assert three.all(Started)[0].resumed_from is not None
     assert figures(one, two, three) == figures(undisturbed(name))
     assert three.all(Finished) == undisturbed(name).all(Finished)
@@ -134,7 +134,7 @@ def test_a_long_epoch_is_saved_each_checkpoint_seconds(stable: Stable, dataset_d
     saved = one.wait_for(Checkpoint, count=2)
     one.kill()
     assert saved.epoch == 1
-    assert 0 < one.all(Checkpoint)[0].step < saved.step
+    assert one.all(Checkpoint)[0].step < saved.step
 
     two = resume(stable, spec, dataset_dir, checkpoints_of(one))
     started = two.wait_for(Started)
@@ -157,7 +157,7 @@ def test_an_epoch_that_was_resumed_is_saved_on(stable: Stable, dataset_dir: Path
     two.send(Stop())
     assert two.wait() == 3
     (stopped,) = two.all(Stopped)
-    assert (stopped.epoch, stopped.step >= saved.step) == (1, True)
+    assert (stopped.epoch, stopped.step) >= (saved.epoch, saved.step)
 
     three = resume(stable, spec, dataset_dir, checkpoints_of(two))
     started = three.wait_for(Started)
@@ -184,7 +184,7 @@ def test_damaged_and_foreign_checkpoints_are_told_and_passed_over(
     newest, older = checkpoints_of(undisturbed(name))
     damaged, foreign = tmp_path / "damaged.npz", tmp_path / "foreign.npz"
     content = bytearray(newest.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[len(content) // 8] ^= 1  # within the first, the largest array of the model
     damaged.write_bytes(content)
     foreign.write_bytes(checkpoints_of(undisturbed("shallow_cnn"))[0].read_bytes())
 

@@ -55,13 +55,13 @@ def test_a_yard_starts_from_a_backup_that_was_made_while_it_worked(tmp_path: Pat
 
 def test_a_second_start_continues_the_jobs_of_the_first(tmp_path: Path) -> None:
     with running_yard(tmp_path / "var") as yard:
-        running = _submit(yard, epochs=12)
+        running = _submit(yard, epochs=100)  # it must not be over before it is stopped
         waiting = _submit(yard, epochs=2)
         _wait_for_epoch(yard, running)
         yard.process.send_signal(signal.SIGINT)
         assert yard.process.wait(_STOP_SECONDS) == 0
     with running_yard(tmp_path / "var") as yard:
-        for job_id, epochs in ((running, 12), (waiting, 2)):
+        for job_id, epochs in ((running, 100), (waiting, 2)):
             wait_until(lambda i=job_id: yard.api(f"/jobs/{i}")["status"] == "succeeded", 120)  # type: ignore[misc]
             rows = yard.api(f"/jobs/{job_id}/epochs")["items"]
             assert [row["epoch"] for row in rows] == list(range(1, epochs + 1))

@@ -22,6 +22,9 @@ from tests.services import RedisServer
 from tests.waiting import wait_until
 from tests.worker_yard import Yard, make_yard, trainer_of
 
+# What a fake trainer saves after its first epoch; the log is a file of the job too.
+CHECKPOINT = "checkpoints/checkpoint-00002-000000.npz"
+
 pytestmark = pytest.mark.usefixtures("no_process_left")
 
 
@@ -72,7 +75,7 @@ def test_a_killed_trainer_resumes_from_its_checkpoint(yard: Yard) -> None:
     with yard.worker() as worker:
         yard.open_gate(1)
         yard.wait_training(job_id, epochs=1)
-        wait_until(lambda: len(yard.artifacts(job_id)) >= 1, what="the checkpoint is stored")
+        wait_until(lambda: CHECKPOINT in yard.artifacts(job_id), what="the checkpoint is stored")
         trainer_of(worker).kill()
         yard.open_gate(2, 3)
         job = yard.wait(job_id, Status.SUCCEEDED)
@@ -153,10 +156,22 @@ def test_a_trainer_that_does_not_stop_is_killed_after_the_grace(yard: Yard) -> N
     with yard.worker(TRAINYARD_GRACE_SECONDS="3") as worker:
         yard.wait_training(job_id)
         worker.send_signal(signal.SIGTERM)
-        wait_until(lambda: _state(yard) == "stopping", what="nobody counts on its slots")
         assert worker.wait(30) == 0
 
     assert yard.job(job_id).status is Status.QUEUED
+    check_history(yard.database)
+
+
+def test_nobody_counts_on_the_slots_of_a_worker_that_stops(yard: Yard) -> None:
+    job_id = yard.submit(Behaviour.DEAF)
+    with yard.worker() as worker:
+        yard.wait_training(job_id)
+        worker.send_signal(signal.SIGTERM)
+        wait_until(lambda: _state(yard) == "stopping", what="it says that it stops")
+        yard.cancel(job_id)
+        assert worker.wait(30) == 0
+
+    assert yard.job(job_id).status is Status.CANCELLED
     check_history(yard.database)
 
 
@@ -168,16 +183,15 @@ def _state(yard: Yard) -> str:
 
 def test_a_killed_worker_is_noticed_and_another_takes_over(yard: Yard) -> None:
     job_id = yard.submit()
-    with yard.scheduler():
-        with yard.worker() as worker:
-            yard.open_gate(1)
-            yard.wait_training(job_id, epochs=1)
-            wait_until(lambda: len(yard.artifacts(job_id)) >= 1, what="the checkpoint is stored")
-            os.kill(worker.pid, signal.SIGKILL)
-            worker.wait()
-        yard.open_gate(2, 3)
-        with yard.worker("w2"):
-            job = yard.wait(job_id, Status.SUCCEEDED)
+    with yard.worker() as worker:
+        yard.open_gate(1)
+        yard.wait_training(job_id, epochs=1)
+        wait_until(lambda: CHECKPOINT in yard.artifacts(job_id), what="the checkpoint is stored")
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait()
+    yard.open_gate(2, 3)
+    with yard.scheduler(), yard.worker("w2", TRAINYARD_LEASE_SECONDS="60"):
+        job = yard.wait(job_id, Status.SUCCEEDED)
 
     assert [a.outcome for a in yard.attempts(job_id)] == [Outcome.LOST, Outcome.SUCCEEDED]
     assert yard.epochs(job_id) == [(1, 1), (2, 2), (3, 2)]
@@ -201,11 +215,11 @@ def test_a_worker_started_anew_takes_its_own_job_back_at_once(yard: Yard) -> Non
 
 def test_a_frozen_worker_writes_nothing_after_it_lost_its_lease(yard: Yard) -> None:
     job_id = yard.submit(epochs=2)
-    with yard.scheduler(), yard.worker() as frozen:
+    with yard.worker() as frozen:
         yard.wait_training(job_id)
         yard.freeze(frozen)
         try:
-            with yard.worker("w2"):
+            with yard.scheduler(), yard.worker("w2", TRAINYARD_LEASE_SECONDS="60"):
                 yard.wait_training(job_id, attempt=2)
                 os.kill(frozen.pid, signal.SIGCONT)
                 wait_until(
@@ -252,7 +266,7 @@ def test_a_message_delivered_many_times_runs_the_job_once(yard: Yard) -> None:
 
 def test_a_job_over_its_time_limit_fails_and_its_trainer_ends(yard: Yard) -> None:
     job_id = yard.submit(resources={"max_runtime_seconds": 3600})
-    with yard.scheduler(), yard.worker() as worker:
+    with yard.scheduler(), yard.worker(TRAINYARD_LEASE_SECONDS="60") as worker:
         yard.wait_training(job_id)
         trainer = trainer_of(worker)
         with yard.database.write() as session:

@@ -227,9 +227,11 @@ def test_a_second_yard_in_the_same_folder_is_refused_and_names_the_first(
 
 def test_a_yard_waits_for_the_parts_of_a_killed_one(start_yard: StartYard) -> None:
     first = start_yard("slow-worker").ready()
+    killed = first.pid_of("worker")
     first.end(signal.SIGKILL)
     second = start_yard()
     second.ready()
+    wait_until(lambda: second.pid_of("worker") != killed, what="its own worker says so")
     assert second.diary.index("worker ends with redis") < second.diary.index(
         f"worker starts {second.pid_of('worker')}"
     )

@@ -194,6 +194,7 @@ def test_tokens_beyond_ascii_are_compared_too() -> None:
 
 
 def test_guessing_is_answered_with_429(guarded: FlaskClient) -> None:
+    guarded.application.extensions["gate"].clock = Clock()
     statuses = [sign_in(guarded, "wrong") for _ in range(6)]
     assert statuses == [403] * 5 + [429]
     wrong = {"Authorization": "Bearer wrong"}

@@ -47,3 +47,13 @@ def test_a_slow_count_takes_a_small_share_of_the_time() -> None:
         counts.read(SESSION)
         yard.now += 0.05
     assert yard.counted * yard.seconds < 0.03 * yard.now
+
+
+def test_a_count_that_a_busy_machine_made_slow_is_not_kept_for_long() -> None:
+    yard = Yard(5.0)
+    counts = StatusCounts(yard.count, yard.clock)
+    assert counts.read(SESSION) == {"queued": 1}
+    yard.now += 9.9
+    assert counts.read(SESSION) == {"queued": 1}
+    yard.now += 0.2
+    assert counts.read(SESSION) == {"queued": 2}
