@@ -26,6 +26,8 @@ from shared.models import TAGS_INDEX, Job, Status, list_index_name
 
 # So few rows are sorted faster than they are searched for in an index.
 _FEW = 1000
+# So many different sets of tags are told apart before jobs are looked for.
+_TAG_SETS = 2000
 # Fields of the spec that stand in columns of their own.
 _PARAM_COLUMNS: dict[str, Any] = {
     "dataset.name": Job.dataset,
@@ -40,6 +42,8 @@ _PARAM_COLUMNS: dict[str, Any] = {
     "resources.gpus": Job.gpus,
 }
 _NOT_LISTED = (Job.spec, Job.run_info, Job.result)
+
+_TAGS = sa.type_coerce(Job.tags, sa.Text)  # as SQLite stores them
 
 Condition = sa.ColumnElement[bool]
 
@@ -221,7 +225,7 @@ def _few(session: Session, job_filter: JobFilter) -> Condition | None:
         if values and (ids := _few_ids(session, name, getattr(Job, name).in_(values))) is not None:
             return Job.id.in_(ids)
     for tag in job_filter.tags:
-        if (ids := _few_ids(session, "tags", _has_tag(tag, lite=True))) is not None:
+        if (ids := _few_ids(session, "tags", _is_tagged(session, tag))) is not None:
             return Job.id.in_(ids)
     return None
 
@@ -239,3 +243,20 @@ def _few_ids(session: Session, column: str, condition: Condition) -> Sequence[in
     statement = _indexed(sa.select(Job.id).where(condition).limit(_FEW + 1), index)
     ids: Sequence[int] = session.scalars(statement).all()
     return ids if len(ids) <= _FEW else None
+
+
+def _is_tagged(session: Session, tag: str) -> Condition:
+    """Return a condition that a few searches in the index of tags answer, unless sets are many."""
+    sets = session.scalars(_tag_sets().limit(_TAG_SETS + 1)).all()
+    if len(sets) > _TAG_SETS:
+        return _has_tag(tag, lite=True)
+    return _TAGS.in_([text for text in sets if tag in json.loads(text)])
+
+
+def _tag_sets() -> Any:
+    """Select the different sets of tags, each by one search: a million jobs share a few."""
+    found = sa.select(sa.func.min(_TAGS).label("tags")).cte("found", recursive=True)
+    after = sa.select(sa.func.min(_TAGS)).where(found.c.tags < _TAGS).correlate(found)
+    more = sa.select(after.scalar_subquery()).where(found.c.tags.is_not(None))
+    found = found.union_all(more)
+    return sa.select(found.c.tags).where(found.c.tags.is_not(None))

@@ -130,6 +130,17 @@ def test_a_filter_finds_what_matches_and_nothing_else(
             assert found == in_order(expected, sort), (name, value, sort)
 
 
+def test_tags_are_found_in_more_sets_than_are_told_apart(
+    database: Database, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.queries._TAG_SETS", 3)
+    for name, value, matches in MATCHES:
+        if name == "tag":
+            expected = [row for row in rows if matches(row)]
+            found = all_of(database, (name, value), ("sort", "name"), ("limit", "20"))
+            assert found == in_order(expected, "name"), value
+
+
 def test_filters_together_narrow_the_list(database: Database, rows: list[dict[str, Any]]) -> None:
     draw = random.Random(7)
     for _ in range(30):
