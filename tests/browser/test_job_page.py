@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from shared.models import Epoch, Job
 from shared.records import epoch_row
@@ -158,6 +158,22 @@ def test_log_lines_arrive_live(open_page: OpenPage, site: Site) -> None:
     wait_until(lambda: page.evaluate(STREAM_IS_OPEN), what="the stream is open")
     site.publisher.publish(site.ids["running"], "log", {"lines": ["a line", "<b>bold</b>"]})
     expect(page.locator("[data-log]")).to_contain_text("a line\n<b>bold</b>")
+
+
+def test_lines_that_come_while_the_log_is_fetched_stay(open_page: OpenPage, site: Site) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page = open_page("/")
+    page.route("**/log?*", hold)
+    page.goto(f"/jobs/{site.ids['running']}")
+    wait_until(lambda: page.evaluate(STREAM_IS_OPEN) and bool(held), what="stream and fetch wait")
+    site.publisher.publish(site.ids["running"], "log", {"lines": ["both have it", "only live"]})
+    expect(page.locator("[data-log]")).to_have_text("both have it\nonly live")
+    held[0].fulfill(body="an earlier line\nboth have it\n")
+    expect(page.locator("[data-log]")).to_have_text("an earlier line\nboth have it\nonly live")
 
 
 def test_a_change_by_somebody_else_is_shown(open_page: OpenPage, site: Site) -> None:
