@@ -13,11 +13,12 @@ from shared.queries import count_by_status
 _LEAST_SECONDS = 1.0
 # A count may take one part in this many of the time: a million jobs are counted every few seconds.
 _SHARE = 50
+# It may be a busy machine that made it slow.
 _MOST_SECONDS = 10.0
 
 
 class StatusCounts:
-    """The newest count, kept as long as it was costly.
+    """The newest count, kept the longer the costlier it was, for ten seconds at most.
 
     Args:
         count: counts, through a reading session.

@@ -192,8 +192,8 @@ class LiveHub:
 
     def _give_up(self) -> None:
         """End this thread's part, under the lock: the next thread has the same listener."""
-        self._listener.close()
         self._thread, self._started = None, False
+        self._listener.close()
 
     def _take(self, message: Message) -> None:
         if message.type in ("progress", "gauge", "log"):

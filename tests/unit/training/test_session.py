@@ -48,10 +48,11 @@ def test_what_auto_became_at_first_holds_wherever_the_job_goes_on(
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
 @pytest.mark.parametrize("evaluate_on", ["test", "validation"])
-def test_a_job_that_is_stopped_while_it_finishes_ends_as_if_it_never_was(
-    tmp_path: Path, evaluate_on: Literal["test", "validation"]
+@pytest.mark.parametrize("phase", ["train", "finish"])
+def test_a_job_that_is_stopped_ends_as_if_it_never_was(
+    tmp_path: Path, evaluate_on: Literal["test", "validation"], phase: str
 ) -> None:
-    spec = JobSpec(model=Mlp(hidden_units=[8]), epochs=2, evaluate_on=evaluate_on)
+    spec = JobSpec(model=Mlp(hidden_units=[8]), epochs=2, batch_size=10, evaluate_on=evaluate_on)
 
     def run(work_dir: Path, *, stopped: bool) -> Event:
         events: list[Event] = []
@@ -59,13 +60,18 @@ def test_a_job_that_is_stopped_while_it_finishes_ends_as_if_it_never_was(
 
         def send(event: Event) -> None:
             events.append(event)
-            if stopped and isinstance(event, Progress) and event.phase == "finish":
+            if stopped and isinstance(event, Progress) and event.phase == phase:
                 stop.set()
 
         assert session(tmp_path, work_dir, spec, send, stop).run() is stopped
         return events[-1]
 
-    assert run(tmp_path / "one", stopped=True) == Stopped(epoch=3, step=0)
+    where = run(tmp_path / "one", stopped=True)
+    assert isinstance(where, Stopped)
+    if phase == "train":  # in the middle of an epoch
+        assert (where.epoch, 0 < where.step < 16) == (1, True)
+    else:
+        assert (where.epoch, where.step) == (3, 0)
     assert run(tmp_path / "one", stopped=False) == run(tmp_path / "other", stopped=False)
 
 
