@@ -28,6 +28,7 @@ from shared.datasets.cache import materialise
 from shared.spec.presets import PRESETS
 from tests.bench.figures import Figure
 from tests.bench.limit import Limit
+from worker.training.pages import use_huge_pages
 
 _STEPS_A_TURN = 100
 _STEPS_AT_ONCE = 100
@@ -275,6 +276,8 @@ def main() -> int:
     parser.add_argument("loop", choices=_LOOPS)
     parser.add_argument("dataset_dir", type=Path)
     options = parser.parse_args()
+    if options.loop in _OURS:
+        use_huge_pages()  # as a trainer does
     import_tensorflow()
     epoch: Any = _LOOPS[options.loop](options.dataset_dir)
     turns = (accuracies for number in count(1) for accuracies in epoch(number))

@@ -127,7 +127,9 @@ def _fastest(work: Callable[[], Any]) -> float:
 
 
 if __name__ == "__main__":
+    from worker.training.pages import use_huge_pages
     from worker.training.runtime import import_tensorflow
 
+    use_huge_pages()
     import_tensorflow()
     print(json.dumps(asdict(measure(sys.argv[1]))))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
-from worker.training.program import main
+from worker.training.pages import use_huge_pages
 
 if __name__ == "__main__":
+    use_huge_pages()
+
+    import sys
+
+    from worker.training.program import main
+
     sys.exit(main())

@@ -20,6 +20,7 @@ from shared.spec.augmentation import Augmentation
 from worker.training.augmentation import augment
 from worker.training.backward import arranged
 from worker.training.kernels import LargeKernels
+from worker.training.normalization import Normalizations
 from worker.training.optimizers import Updater
 from worker.training.replicas import Replicas, Share
 from worker.training.sampling import Rows
@@ -102,6 +103,7 @@ class TrainingLoop:
     Args:
         model: ends in a dense softmax layer; see `worker.training.models`.
         kernels: the model's large kernels, if they are to be treated apart.
+        normalizations: the model's batch normalisations, likewise.
         updater: changes the model's other weights.
         replicas: the devices that have model and updater.
         batch_size: images a step; an epoch's last step takes what is left.
@@ -116,6 +118,7 @@ class TrainingLoop:
         self,
         model: Any,
         kernels: LargeKernels,
+        normalizations: Normalizations,
         updater: Updater,
         replicas: Replicas,
         *,
@@ -127,6 +130,7 @@ class TrainingLoop:
         self._logits = Logits(model)
         self._kernels = kernels
         self.compiled = kernels.compiled
+        self._normalizations = normalizations
         self._updater = updater
         self._replicas = replicas
         self._images = _images_of(model)
@@ -225,6 +229,7 @@ class TrainingLoop:
             with (
                 self._replicas.forward(self._model),
                 arranged(),
+                self._normalizations.fused(),
                 self._kernels.standing_in(held) as uses,
             ):
                 logits = self._logits(share.images, training=True)

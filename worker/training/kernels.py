@@ -28,6 +28,7 @@ import keras
 import tensorflow as tf
 
 from worker.training.backward import depends_on_weights
+from worker.training.stand_ins import standing_in
 
 # Numbers of a kernel from which on it is large: as float32 they fill a core's cache.
 _LARGE = 1 << 20
@@ -122,14 +123,12 @@ class LargeKernels:
             held: what `taken` or `changed` returned.
         """
         uses = Uses(len(self._layers))
-        for number, (layer, kernel) in enumerate(zip(self._layers, held, strict=True)):
-            # An attribute of the object hides the method of its class; Keras need not track it.
-            object.__setattr__(layer, "call", _Call(layer, kernel, number, uses))
-        try:
+        calls = {
+            layer: _Call(layer, kernel, number, uses)
+            for number, (layer, kernel) in enumerate(zip(self._layers, held, strict=True))
+        }
+        with standing_in(calls):
             yield uses
-        finally:
-            for layer in self._layers:
-                object.__delattr__(layer, "call")
 
     def changed(
         self, held: Sequence[Any], uses: Uses, gradients: Sequence[Any], learning_rate: Any

@@ -21,6 +21,7 @@ from worker.training.checkpoints import Arrays, State, Unusable
 from worker.training.data import Dataset
 from worker.training.graph import EvaluationLoop, Plan, Score, Scorer, TrainingLoop
 from worker.training.kernels import LargeKernels
+from worker.training.normalization import Normalizations
 from worker.training.precision import ScaledUpdater
 from worker.training.replicas import Replicas, Single, replicas
 from worker.training.source import open_source, room_for_data
@@ -75,6 +76,7 @@ class Learner:
         self.training = TrainingLoop(
             self.model,
             kernels,
+            Normalizations() if _on_gpus() else Normalizations.of(self.model),
             self._updater,
             self._replicas,
             batch_size=spec.batch_size,
@@ -169,7 +171,7 @@ class Learner:
 
     def _large_kernels(self) -> LargeKernels:
         """Return the kernels that the loop changes itself, where that is all that a step does."""
-        alone = isinstance(self._replicas, Single) and not tf.config.list_physical_devices("GPU")
+        alone = isinstance(self._replicas, Single) and not _on_gpus()
         if alone and optimizers.is_plain(self._spec.optimizer):
             return LargeKernels.of(self.model)
         return LargeKernels(self.model)
@@ -191,6 +193,11 @@ class Learner:
         x, y = self._dataset.x_test, self._dataset.y_test
         rows = np.arange(len(y), dtype=np.int32)
         return EvaluationLoop(self._scorer, open_source(x, y, room=self._room), rows)
+
+
+def _on_gpus() -> bool:
+    """Whether models train on GPUs here."""
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _evaluation_batch(model: Any) -> int:

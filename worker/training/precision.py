@@ -30,12 +30,17 @@ def resolve(precision: str) -> str:
         return precision
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return "mixed_bfloat16" if _BFLOAT16_FLAGS & cpu_flags() else "float32"
+        return "mixed_bfloat16" if has_bfloat16() else "float32"
     details = tf.config.experimental.get_device_details(gpus[0])
     capability = tuple(details.get("compute_capability", (0, 0)))
     if capability >= _BFLOAT16_SINCE:
         return "mixed_bfloat16"
     return "mixed_float16" if capability >= _FLOAT16_SINCE else "float32"
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies in bfloat16."""
+    return bool(_BFLOAT16_FLAGS & cpu_flags())
 
 
 def cpu_flags(path: Path = _CPU_INFO) -> set[str]:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from worker.training import precision
 from worker.training.backward import arranged
+from worker.training.precision import has_bfloat16
 
 Model = Callable[[Any], Any]
 
@@ -94,3 +96,33 @@ def test_gradients_are_those_of_tensorflow(make: Callable[[], tuple[Model, Any]]
         tf.function(ours, autograph=False)(), tape.gradient(loss, weights), strict=True
     ):
         np.testing.assert_allclose(own, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "emulated"])
+@pytest.mark.parametrize("shape", [(100, 64), (50, 26, 26, 8)], ids=["dense", "convolution"])
+def test_bias_gradients_in_bfloat16_are_added_up_in_float32(
+    shape: tuple[int, ...], native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if native and not has_bfloat16():
+        pytest.skip("This processor has no bfloat16: what it would be fused into is not there.")
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: native)
+    random = np.random.default_rng(0)
+    values = tf.constant(random.normal(size=(*shape[:-1], 4)), tf.bfloat16)
+    kernel = tf.Variable(random.normal(size=(*(1,) * (len(shape) - 2), 4, shape[-1])))
+    bias = tf.Variable(np.zeros(shape[-1]))
+    upstream = tf.constant(random.normal(0.5, 1.0, size=shape), tf.bfloat16)
+
+    def ours() -> Any:
+        weights = tf.cast(kernel, tf.bfloat16), tf.cast(bias, tf.bfloat16)
+        with arranged():
+            product = (
+                tf.matmul(values, weights[0])
+                if len(shape) == 2
+                else tf.nn.conv2d(values, weights[0], 1, "VALID")
+            )
+            outcome = tf.nn.bias_add(product, weights[1])
+        return tf.gradients(outcome, weights, grad_ys=upstream)
+
+    found = tf.function(ours, autograph=False)()[1].numpy().astype(float)
+    exact = upstream.numpy().astype(float).reshape(-1, shape[-1]).sum(axis=0)
+    np.testing.assert_allclose(found, exact, rtol=2**-8)
