@@ -103,7 +103,7 @@ class TrainingLoop:
     Args:
         model: ends in a dense softmax layer; see `worker.training.models`.
         kernels: the model's large kernels, if they are to be treated apart.
-        normalizations: the model's batch normalisations, likewise.
+        normalizations: the model's batch normalisations, if they are to be treated apart.
         updater: changes the model's other weights.
         replicas: the devices that have model and updater.
         batch_size: images a step; an epoch's last step takes what is left.
@@ -251,13 +251,22 @@ class Scorer:
     """The graph that scores a model on images, traced once, whatever set they are of.
 
     Args:
-        model, replicas: as for `TrainingLoop`.
+        model, normalizations, replicas: as for `TrainingLoop`.
         classes: number of classes.
         batch_size: images a batch.
     """
 
-    def __init__(self, model: Any, replicas: Replicas, *, classes: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        normalizations: Normalizations,
+        replicas: Replicas,
+        *,
+        classes: int,
+        batch_size: int,
+    ) -> None:
         self._logits = Logits(model)
+        self._normalizations = normalizations
         self._replicas = replicas
         self.classes = classes
         self.batch_size = batch_size
@@ -293,7 +302,8 @@ class Scorer:
         return tf.while_loop(goes_on, body, (start, loss, matrix), parallel_iterations=1)[1:]
 
     def _score_share(self, share: Share) -> Any:
-        logits = self._logits(share.images, training=False)
+        with self._normalizations.fused():
+            logits = self._logits(share.images, training=False)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(share.labels, logits)
         predictions = tf.argmax(logits, axis=-1, output_type=tf.int32)
         counts = tf.math.confusion_matrix(

@@ -71,12 +71,13 @@ class Learner:
         self._pixels = self._pixel_statistics()
         self.model = self._build(spec, self._replicas)
         kernels = self._large_kernels()
+        normalizations = Normalizations() if _on_gpus() else Normalizations.of(self.model)
         with self._replicas.scope():
             self._updater = self._make_updater(kernels.others)
         self.training = TrainingLoop(
             self.model,
             kernels,
-            Normalizations() if _on_gpus() else Normalizations.of(self.model),
+            normalizations,
             self._updater,
             self._replicas,
             batch_size=spec.batch_size,
@@ -85,6 +86,7 @@ class Learner:
         )
         self._scorer = Scorer(
             self.model,
+            normalizations,
             self._replicas,
             classes=len(dataset.classes),
             batch_size=_evaluation_batch(self.model),

@@ -20,6 +20,7 @@ from shared.spec.schedules import OneCycle, learning_rate
 from worker.training.data import Dataset
 from worker.training.graph import EvaluationLoop, Score, Scorer, Totals
 from worker.training.learner import Learner
+from worker.training.normalization import Normalizations
 from worker.training.replicas import Single
 from worker.training.source import InFiles, OnDevice
 
@@ -144,7 +145,9 @@ def test_a_score_is_that_of_numpy_over_the_models_probabilities(dataset: Dataset
 def test_a_score_does_not_depend_on_how_batches_are_divided_into_calls(dataset: Dataset) -> None:
     learner = Learner(spec_of(Mlp(hidden_units=[8])), dataset)
     test_set, rows = OnDevice(dataset.x_test, dataset.y_test), np.arange(200, dtype=np.int32)
-    scorer = Scorer(learner.model, Single(), classes=len(dataset.classes), batch_size=30)
+    scorer = Scorer(
+        learner.model, Normalizations(), Single(), classes=len(dataset.classes), batch_size=30
+    )
     evaluation = EvaluationLoop(scorer, test_set, rows)
     assert evaluation.batches == 7
     whole = evaluation.run(evaluation.nothing(), start=0, stop=7)

@@ -27,8 +27,10 @@ def model_of(*inner: Any) -> Any:
     return model
 
 
-def training_pass(model: Any, around: Callable[[], AbstractContextManager[None]]) -> Pass:
-    """Return outputs and gradients of a training pass, and the moving statistics after it."""
+def one_pass(
+    model: Any, around: Callable[[], AbstractContextManager[None]], *, training: bool = True
+) -> Pass:
+    """Return outputs and gradients of a pass, and the moving statistics after it."""
     random = np.random.default_rng(1)
     values = tf.constant(random.normal(2.0, 3.0, size=(BATCH, 4, 4, 3)), tf.float32)
     weighting = tf.constant(random.normal(size=(BATCH, 4, 4, 3)), tf.float32)
@@ -36,7 +38,7 @@ def training_pass(model: Any, around: Callable[[], AbstractContextManager[None]]
 
     def run() -> list[Any]:
         with around():
-            outcome = tf.cast(model(values, training=True), tf.float32)
+            outcome = tf.cast(model(values, training=training), tf.float32)
         weights = [weight.value for weight in model.trainable_variables]
         loss = tf.reduce_sum(weighting * outcome)
         return [outcome, *tf.gradients(loss, [values, *weights])]
@@ -61,25 +63,27 @@ def operations(model: Any, around: Callable[[], AbstractContextManager[None]]) -
     return {operation.type for operation in graph.graph.get_operations()}
 
 
+def frozen(dtype: str | None = None) -> Any:
+    layer = layers.BatchNormalization(dtype=dtype)
+    layer.trainable = False
+    return layer
+
+
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_a_training_pass_is_that_of_keras(precision: str) -> None:
+@pytest.mark.parametrize("training", [True, False], ids=["training", "scoring"])
+def test_a_pass_is_that_of_keras(training: bool, precision: str) -> None:
     model = model_of(
         layers.BatchNormalization(dtype=precision),
         layers.ReLU(dtype=precision),
         layers.BatchNormalization(dtype=precision, momentum=0.6, epsilon=1e-2),
+        frozen(dtype=precision),
     )
-    outcomes, moved = training_pass(model, Normalizations.of(model).fused)
-    theirs, moved_by_keras = training_pass(model, nullcontext)
+    outcomes, moved = one_pass(model, Normalizations.of(model).fused, training=training)
+    theirs, moved_by_keras = one_pass(model, nullcontext, training=training)
     rounding = 1e-5 if precision == "float32" else 2e-2
     for own, their in zip([*outcomes, *moved], [*theirs, *moved_by_keras], strict=True):
         assert np.linalg.norm(their) > 1e-3
         assert np.linalg.norm(own - their) < rounding * np.linalg.norm(their)
-
-
-def frozen() -> Any:
-    layer = layers.BatchNormalization()
-    layer.trainable = False
-    return layer
 
 
 class Own(layers.BatchNormalization):  # type: ignore[misc]
@@ -96,7 +100,7 @@ class Own(layers.BatchNormalization):  # type: ignore[misc]
         (lambda: layers.BatchNormalization(center=False), False),
         (lambda: layers.BatchNormalization(renorm=True), False),
         (lambda: layers.BatchNormalization(dtype="float64"), False),
-        (frozen, False),
+        (frozen, True),
         (Own, False),
         (lambda: layers.TimeDistributed(layers.BatchNormalization()), False),
     ],
@@ -127,6 +131,21 @@ def test_a_single_value_a_channel_has_no_variance() -> None:
     mean, variance = (weight.numpy() for weight in model.non_trainable_variables)
     np.testing.assert_array_equal(mean, [0.5, 1.0, 1.5])
     np.testing.assert_array_equal(variance, [0.5, 0.5, 0.5])
+
+
+def test_what_a_mask_leaves_out_does_not_count() -> None:
+    model = keras.Sequential(
+        [keras.Input((1, 2, 1)), layers.Masking(), layers.BatchNormalization(momentum=0.0)]
+    )
+    values = tf.constant([[[[0.0], [3.0]]], [[[5.0], [0.0]]]])
+
+    def run() -> Any:
+        with Normalizations.of(model).fused():
+            return model(values, training=True)
+
+    tf.function(run, autograph=False)()
+    mean, variance = (weight.numpy() for weight in model.non_trainable_variables)
+    np.testing.assert_allclose([mean, variance], [[4.0], [1.0]])
 
 
 def test_the_layers_are_themselves_again_after_a_pass_that_failed() -> None:
