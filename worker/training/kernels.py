@@ -28,7 +28,7 @@ import keras
 import tensorflow as tf
 
 from worker.training.backward import depends_on_weights
-from worker.training.stand_ins import standing_in
+from worker.training.stand_ins import is_stock, standing_in
 
 # Numbers of a kernel from which on it is large: as float32 they fill a core's cache.
 _LARGE = 1 << 20
@@ -270,7 +270,7 @@ _KINDS: dict[str, type[_Kernel]] = {"float32": _Float32, "bfloat16": _BFloat16}
 
 def _fits(layer: Any, least: int) -> bool:
     """Whether it is a dense layer as Keras has them, with a kernel that is large and long."""
-    if type(layer) is not keras.layers.Dense or not layer.trainable or not layer.use_bias:
+    if not (is_stock(layer, keras.layers.Dense) and layer.trainable and layer.use_bias):
         return False
     inputs, units = layer.kernel.shape
     return (

@@ -71,7 +71,7 @@ class Learner:
         self._pixels = self._pixel_statistics()
         self.model = self._build(spec, self._replicas)
         kernels = self._large_kernels()
-        normalizations = Normalizations() if _on_gpus() else Normalizations.of(self.model)
+        normalizations = Normalizations() if runtime.has_gpu() else Normalizations.of(self.model)
         with self._replicas.scope():
             self._updater = self._make_updater(kernels.others)
         self.training = TrainingLoop(
@@ -173,7 +173,7 @@ class Learner:
 
     def _large_kernels(self) -> LargeKernels:
         """Return the kernels that the loop changes itself, where that is all that a step does."""
-        alone = isinstance(self._replicas, Single) and not _on_gpus()
+        alone = isinstance(self._replicas, Single) and not runtime.has_gpu()
         if alone and optimizers.is_plain(self._spec.optimizer):
             return LargeKernels.of(self.model)
         return LargeKernels(self.model)
@@ -195,11 +195,6 @@ class Learner:
         x, y = self._dataset.x_test, self._dataset.y_test
         rows = np.arange(len(y), dtype=np.int32)
         return EvaluationLoop(self._scorer, open_source(x, y, room=self._room), rows)
-
-
-def _on_gpus() -> bool:
-    """Whether models train on GPUs here."""
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _evaluation_batch(model: Any) -> int:

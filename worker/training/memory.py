@@ -15,6 +15,7 @@ import tensorflow as tf
 from worker.devices import usable_gpus
 from worker.gpus import free_memory_bytes
 from worker.machine_memory import free_bytes
+from worker.training.runtime import has_gpu
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFERENCES = Path("/proc/self/clear_refs")
@@ -84,7 +85,7 @@ class GpuMemory:
 
 def of_device() -> Memory:
     """Return the memory of the device that trains."""
-    return GpuMemory() if tf.config.list_physical_devices("GPU") else MachineMemory()
+    return GpuMemory() if has_gpu() else MachineMemory()
 
 
 def _resident_bytes() -> int:

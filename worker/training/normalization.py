@@ -19,7 +19,7 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
-from worker.training.stand_ins import standing_in
+from worker.training.stand_ins import is_stock, standing_in
 
 _FORMATS = ("float32", "bfloat16")
 _IMAGES = 4  # dimensions, channels last
@@ -54,7 +54,7 @@ class _Call:
     def __call__(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """Return the normalised inputs, [n, H, W, channels] as they are."""
         layer = self._layer
-        if mask is not None:
+        if mask is not None or inputs.dtype != layer.compute_dtype:
             return type(layer).call(layer, inputs, training=training, mask=mask)
         if not (training and layer.trainable):
             mean, variance = layer.moving_mean.value, layer.moving_variance.value
@@ -62,7 +62,7 @@ class _Call:
         none = tf.constant([], tf.float32)
         fused = self._normalized(inputs, none, none, is_training=True)
         # It tells the variance of what the batch is a sample of; Keras keeps the batch's own.
-        count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+        count = tf.cast(tf.size(inputs) // layer.gamma.shape[0], tf.float32)
         variance = fused.batch_variance * ((count - 1) / count)
         _move(layer.moving_mean, fused.batch_mean, layer.momentum)
         _move(layer.moving_variance, variance, layer.momentum)
@@ -88,10 +88,11 @@ def _move(average: Any, value: Any, momentum: float) -> None:
 def _fits(layer: Any) -> bool:
     """Whether it is a layer as Keras has it, on images."""
     return (
-        type(layer) is keras.layers.BatchNormalization
+        is_stock(layer, keras.layers.BatchNormalization)
         and layer.input_spec.ndim == _IMAGES
         and layer.axis in (-1, _IMAGES - 1)
         and layer.compute_dtype in _FORMATS
+        and layer.variable_dtype == "float32"
         and layer.scale
         and layer.center
         and not layer.renorm

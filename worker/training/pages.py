@@ -11,11 +11,15 @@ Imports nothing but Python's own, to be through before the imports that take tim
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
 _VARIABLE = "GLIBC_TUNABLES"
 _TUNABLE = "glibc.malloc.hugetlb"
+# An option of the interpreter that means nothing to it. It tells that this has been tried, also
+# where the variable gets lost: on the way through a wrapper, or in a process with privileges.
+_TRIED = "trainyard-pages"
 
 
 def use_huge_pages() -> None:
@@ -25,7 +29,9 @@ def use_huge_pages() -> None:
     huge pages, or the C library is another or an older one, this changes nothing else.
     """
     tunables = os.environ.get(_VARIABLE, "")
-    if sys.platform != "linux" or _TUNABLE in tunables:
+    tried = _TUNABLE in tunables or _TRIED in sys._xoptions
+    if tried or sys.platform != "linux" or not sys.executable:
         return
     os.environ[_VARIABLE] = ":".join([*filter(None, [tunables]), f"{_TUNABLE}=1"])
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    with contextlib.suppress(OSError):  # what was to be gained is speed
+        os.execv(sys.executable, [sys.executable, "-X", _TRIED, *sys.orig_argv[1:]])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.util import _pywrap_util_port
 
 from worker.training.optimizers import Updater
 
@@ -39,17 +41,20 @@ def resolve(precision: str) -> str:
 
 
 def has_bfloat16() -> bool:
-    """Whether the processor multiplies in bfloat16."""
-    return bool(_BFLOAT16_FLAGS & cpu_flags())
+    """Whether products in bfloat16 are the processor's own: it has them, and oneDNN may use it."""
+    return bool(_BFLOAT16_FLAGS & cpu_flags()) and bool(_pywrap_util_port.IsMklEnabled())
 
 
-def cpu_flags(path: Path = _CPU_INFO) -> set[str]:
+@functools.cache
+def cpu_flags(path: Path = _CPU_INFO) -> frozenset[str]:
     """Return what the processor says it can do; nothing where Linux does not tell."""
     try:
         lines = path.read_text().splitlines()
     except OSError:
-        return set()
-    return {flag for line in lines if line.startswith("flags") for flag in line.split()[2:]}
+        return frozenset()
+    return frozenset(
+        flag for line in lines if line.startswith("flags") for flag in line.split()[2:]
+    )
 
 
 class ScaledUpdater(Updater):

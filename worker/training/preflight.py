@@ -191,7 +191,7 @@ class _Preflight:
         Among several GPUs, the one that runs out breaks off what the process's others exchange,
         for good.
         """
-        return _on_a_gpu() and self._spec.resources.gpus < 2
+        return runtime.has_gpu() and self._spec.resources.gpus < 2
 
     def _largest(self, most: int) -> int:
         """Return the largest batch that fits."""
@@ -250,10 +250,6 @@ class _Forecast:
             grown = last.memory_bytes - first.memory_bytes
             each = max(self._least, grown / (last.batch_size - first.batch_size))
         return max(0.0, last.memory_bytes - each * last.batch_size), each
-
-
-def _on_a_gpu() -> bool:
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _time(work: Callable[[int], int], *, most: int) -> float:

@@ -129,7 +129,7 @@ def versions() -> dict[str, str]:
         "keras": keras.__version__,
         "numpy": np.__version__,
     }
-    return found | (_gpu_versions() if tf.config.list_physical_devices("GPU") else {})
+    return found | (_gpu_versions() if has_gpu() else {})
 
 
 def _gpu_versions() -> dict[str, str]:
@@ -171,6 +171,13 @@ def _threads(configured: int, variable: str, cores: int) -> int:
     """Return the number that holds: TensorFlow takes 0 and nonsense as "one a core"."""
     wanted = os.environ.get(variable, "")
     return configured or (int(wanted) if wanted.isdecimal() else 0) or cores
+
+
+def has_gpu() -> bool:
+    """Whether models train on GPUs here."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def training_devices(gpus: int) -> list[str]:

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from worker.machine_memory import free_bytes
 from worker.training.data import Images, Labels
+from worker.training.runtime import has_gpu
 from worker.training.sampling import Rows
 
 # What a part read from files holds: large enough that its overhead is nothing, small enough that
@@ -170,7 +171,7 @@ def open_source(images: Images, labels: Labels, *, room: int) -> Source:
 
 def room_for_data() -> int:
     """Return how many bytes a data set may take on the device that trains."""
-    if tf.config.list_physical_devices("GPU"):
+    if has_gpu():
         return _ON_A_GPU_BYTES
     return int(free_bytes() * _SHARE_OF_FREE_MEMORY)
 

@@ -11,6 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 
+def is_stock(layer: Any, kind: type) -> bool:
+    """Whether a layer is of just this class of Keras's, and computes what that does."""
+    return type(layer) is kind and "call" not in vars(layer)
+
+
 @contextmanager
 def standing_in(calls: Mapping[Any, Callable[..., Any]]) -> Iterator[None]:
     """Let layers compute something else inside the block.

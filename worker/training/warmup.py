@@ -8,13 +8,13 @@ it takes its memory, which belongs to the job that runs there now.
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 
 from shared.spec.job import JobSpec
 from shared.spec.models import ShallowCnn
 from worker.training.data import Dataset
 from worker.training.graph import Totals
 from worker.training.learner import Learner
+from worker.training.runtime import has_gpu
 
 _IMAGES = 3
 
@@ -25,7 +25,7 @@ def warm_up() -> None:
     Leaves nothing behind that a job could notice: building its model resets what Keras counts,
     and sets every seed.
     """
-    if tf.config.list_physical_devices("GPU"):
+    if has_gpu():
         return
     spec = JobSpec(model=ShallowCnn(filters=1, dense_units=2), batch_size=1)
     images = np.zeros((_IMAGES, 8, 8, 1), np.uint8)

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from worker.training import precision
 from worker.training.backward import arranged
-from worker.training.precision import has_bfloat16
 
 Model = Callable[[Any], Any]
 
@@ -98,31 +97,61 @@ def test_gradients_are_those_of_tensorflow(make: Callable[[], tuple[Model, Any]]
         np.testing.assert_allclose(own, theirs, rtol=1e-4, atol=1e-5)
 
 
+BEFORE_A_BIAS: dict[str, tuple[tuple[int, ...], tuple[int, ...], Callable[[Any, Any], Any]]] = {
+    "dense": ((100, 4), (4, 8), tf.matmul),
+    "dense-on-images": ((50, 26, 26, 4), (4, 8), lambda x, kernel: tf.tensordot(x, kernel, 1)),
+    "convolution": (
+        (50, 26, 26, 4),
+        (3, 3, 4, 8),
+        lambda x, kernel: tf.nn.conv2d(x, kernel, 1, "SAME"),
+    ),
+    "padded": (
+        (50, 26, 26, 4),
+        (3, 3, 4, 8),
+        lambda x, kernel: tf.nn.conv2d(x, kernel, 1, [[0, 0], [1, 1], [1, 1], [0, 0]]),
+    ),
+    "depthwise": (
+        (50, 26, 26, 4),
+        (3, 3, 4, 2),
+        lambda x, kernel: tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], "SAME"),
+    ),
+}
+
+
 @pytest.mark.parametrize("native", [True, False], ids=["native", "emulated"])
-@pytest.mark.parametrize("shape", [(100, 64), (50, 26, 26, 8)], ids=["dense", "convolution"])
+@pytest.mark.parametrize("layer", BEFORE_A_BIAS)
 def test_bias_gradients_in_bfloat16_are_added_up_in_float32(
-    shape: tuple[int, ...], native: bool, monkeypatch: pytest.MonkeyPatch
+    layer: str, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if native and not has_bfloat16():
-        pytest.skip("This processor has no bfloat16: what it would be fused into is not there.")
+    if native and not precision.has_bfloat16():
+        pytest.skip("This processor has no bfloat16: nothing is fused.")
     monkeypatch.setattr(precision, "has_bfloat16", lambda: native)
+    values_shape, kernel_shape, compute = BEFORE_A_BIAS[layer]
     random = np.random.default_rng(0)
-    values = tf.constant(random.normal(size=(*shape[:-1], 4)), tf.bfloat16)
-    kernel = tf.Variable(random.normal(size=(*(1,) * (len(shape) - 2), 4, shape[-1])))
-    bias = tf.Variable(np.zeros(shape[-1]))
-    upstream = tf.constant(random.normal(0.5, 1.0, size=shape), tf.bfloat16)
+    values = tf.constant(random.normal(size=values_shape), tf.bfloat16)
+    upstream = tf.constant(random.normal(0.5, 1.0, size=(*values_shape[:-1], 8)), tf.bfloat16)
+    kernel, bias = _variables(kernel_shape, (8,))
 
     def ours() -> Any:
-        weights = tf.cast(kernel, tf.bfloat16), tf.cast(bias, tf.bfloat16)
         with arranged():
-            product = (
-                tf.matmul(values, weights[0])
-                if len(shape) == 2
-                else tf.nn.conv2d(values, weights[0], 1, "VALID")
-            )
-            outcome = tf.nn.bias_add(product, weights[1])
-        return tf.gradients(outcome, weights, grad_ys=upstream)
+            product = compute(values, tf.cast(kernel, tf.bfloat16))
+            outcome = tf.nn.bias_add(product, tf.cast(bias, tf.bfloat16))
+        return tf.gradients(outcome, [kernel, bias], grad_ys=upstream)
 
-    found = tf.function(ours, autograph=False)()[1].numpy().astype(float)
-    exact = upstream.numpy().astype(float).reshape(-1, shape[-1]).sum(axis=0)
+    found = tf.function(ours, autograph=False)()[1]
+    exact = upstream.numpy().astype(float).reshape(-1, 8).sum(axis=0)
     np.testing.assert_allclose(found, exact, rtol=2**-8)
+
+
+def test_a_bias_gradient_needs_no_other_shape_than_the_biass() -> None:
+    kernel, bias = _variables((6, 8), (8,))
+    values = np.random.default_rng(0).normal(size=(5, 6))
+
+    def ours(values: Any) -> Any:
+        with arranged():
+            product = tf.numpy_function(lambda x: x @ kernel.numpy(), [values], tf.float32)
+            outcome = tf.nn.bias_add(product, bias)
+        return tf.gradients(outcome, [bias])
+
+    (found,) = tf.function(ours, autograph=False)(tf.constant(values, tf.float32))
+    np.testing.assert_allclose(found, np.full(8, 5.0))

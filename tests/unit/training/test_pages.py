@@ -68,3 +68,11 @@ def test_a_trainer_is_such_a_program() -> None:
     )
     process.communicate(b"no spec")
     assert process.returncode == 2
+
+
+def test_a_program_that_loses_the_variable_begins_again_once() -> None:
+    forgetful = f'import os; os.environ.pop("GLIBC_TUNABLES", None)\n{PROGRAM}'
+    child = subprocess.run(
+        [sys.executable, "-c", forgetful], input="", stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert json.loads(child.stdout)[1] is None
