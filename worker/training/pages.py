@@ -3,8 +3,8 @@
 What a processor remembers of page addresses covers a few megabytes at 4 KiB a page, and a step that
 is bound by memory waits for the rest. Linux gives 2 MiB pages to whoever asks, and glibc (2.35 and
 later) asks for all that it allocates if a tunable says so, which it reads when a process begins.
-Measured on the tutorial's network, 2 cores, in turns with 4 KiB pages: 0.86 of a step's time in
-float32, 0.90 in bfloat16.
+Measured on the tutorial's network, 2 cores, in turns with 4 KiB pages: 0.86 to 0.95 of a step's
+time in float32, 0.90 to 0.97 in bfloat16; the slower the machine's memory at the hour, the less.
 
 Imports nothing but Python's own, to be through before the imports that take time.
 """
