@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from shared.protocol import Event, Measure, Measuring, Probe
 from shared.spec import JobSpec, validate
-from worker.training import memory, preflight
+from worker.training import memory, preflight, runtime
 from worker.training.data import Dataset
 from worker.training.preflight import _Forecast, measure
 
@@ -112,7 +112,7 @@ def test_a_gpu_that_runs_out_of_memory_is_asked_for_less(
         return trial(self, batch_size, *arguments, **options)
 
     monkeypatch.setattr(preflight._Preflight, "_trial", too_much)
-    monkeypatch.setattr(preflight, "_on_a_gpu", lambda: True)
+    monkeypatch.setattr(runtime, "has_gpu", lambda: True)
     found, _ = ask(dataset_dir, tmp_path)
     assert tried == [10, 40, 160, 500, 400, 320, 256]
     assert (found.largest_batch, found.largest_batch_by) == (256, "memory")
